@@ -1,0 +1,1 @@
+//! The attribute macros of `raptorflow-core`; they expand to its public API only.

@@ -1,0 +1,93 @@
+//! `ChatModel`, the trait of a backend, and `Model`, the handle that everybody holds.
+
+use std::{fmt::Debug, pin::Pin, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::{Stream, StreamExt as _};
+
+use crate::{
+    error::Result,
+    model::{Accumulator, ChatRequest, ChatResponse, ModelInfo, StreamPart},
+    runtime::Context,
+};
+
+/// The parts of an answer as they arrive.
+pub type ChatStream = Pin<Box<dyn Stream<Item = Result<StreamPart>> + Send + 'static>>;
+
+/// A model that answers a conversation.
+///
+/// # Contract
+/// - a stream ends with exactly one `Finish` part, or with an error.
+/// - an error ends the stream; what arrived before it stays valid.
+/// - usage is told at most once, before `Finish`.
+/// - dropping the stream stops the call.
+/// - the context's deadline and cancellation end a call that hangs.
+/// - what the model cannot do is `Unsupported` before anything is sent.
+/// - errors say whether trying again can help, and after what pause.
+#[async_trait]
+pub trait ChatModel: Debug + Send + Sync + 'static {
+    /// What the model is and can do.
+    fn info(&self) -> &ModelInfo;
+
+    /// Begins an answer.
+    async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream>;
+}
+
+/// The handle to a model; cloning shares it.
+///
+/// ```
+/// use raptorflow_core::{model::{ChatRequest, Model, OfflineModel}, runtime::{Context, Runtime}, types::Message};
+/// # tokio_test(async {
+/// let model = Model::new(OfflineModel::default());
+/// let ctx = Context::new(&Runtime::current()?);
+/// let answer = model.complete(&ctx, &ChatRequest::new(vec![Message::user("What is a journal?")])).await?;
+/// assert!(!answer.message.text().is_empty());
+/// # Ok::<(), raptorflow_core::Error>(()) });
+/// # fn tokio_test<T>(work: impl Future<Output = Result<T, raptorflow_core::Error>>) { tokio::runtime::Runtime::new().unwrap().block_on(work).unwrap(); }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Model(Arc<dyn ChatModel>);
+
+impl Model {
+    /// Wraps a backend.
+    pub fn new(model: impl ChatModel) -> Self {
+        Self(Arc::new(model))
+    }
+
+    /// Wraps a shared backend.
+    #[must_use]
+    pub fn from_arc(model: Arc<dyn ChatModel>) -> Self {
+        Self(model)
+    }
+
+    /// What the model is and can do.
+    #[must_use]
+    pub fn info(&self) -> &ModelInfo {
+        self.0.info()
+    }
+
+    /// Begins an answer.
+    ///
+    /// # Errors
+    /// What the backend says; see [`ChatModel`].
+    pub async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
+        self.0.stream(ctx, request).await
+    }
+
+    /// The whole answer: the stream, folded.
+    ///
+    /// # Errors
+    /// What the backend says; an error in the middle carries the text so far as `partial_text`'s length in its
+    /// context, never the text.
+    ///
+    /// # Cancellation
+    /// Dropping the future stops the call.
+    pub async fn complete(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatResponse> {
+        let mut stream = self.stream(ctx, request).await?;
+        let mut answer = Accumulator::new(self.info().name.clone());
+        while let Some(part) = stream.next().await {
+            answer.push(part?)?;
+        }
+        answer.finish()
+    }
+}

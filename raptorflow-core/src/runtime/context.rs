@@ -1,0 +1,218 @@
+//! `Context`: run, tenant, principal, deadline, cancellation and lineage; first argument of every call.
+
+use std::{any::Any, fmt, future::Future, sync::Arc, time::Duration};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    runtime::{Cancel, Runtime},
+    types::{AgentId, RunId, TenantId, Timestamp},
+};
+
+/// What a call belongs to and when it must stop; cloning is cheap.
+///
+/// `with_*` and [`Context::child`] return a changed copy and leave the original as it is.
+#[derive(Clone)]
+pub struct Context(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    run: RunId,
+    tenant: TenantId,
+    principal: Option<Arc<str>>,
+    path: Arc<str>,
+    lineage: Arc<[AgentId]>,
+    deadline: Option<Timestamp>,
+    cancel: Cancel,
+    idempotency_key: Option<Arc<str>>,
+    extension: Option<Arc<dyn Any + Send + Sync>>,
+    runtime: Runtime,
+}
+
+impl Context {
+    /// A context for a new run of the default tenant, without a deadline.
+    #[must_use]
+    pub fn new(runtime: &Runtime) -> Self {
+        Self::for_run(runtime, runtime.ids().run())
+    }
+
+    /// A context for a given run of the default tenant, without a deadline.
+    #[must_use]
+    pub fn for_run(runtime: &Runtime, run: RunId) -> Self {
+        Self(Arc::new(Inner {
+            run,
+            tenant: TenantId::default(),
+            principal: None,
+            path: Arc::from(""),
+            lineage: Arc::from([]),
+            deadline: None,
+            cancel: runtime.tasks().cancel().child(),
+            idempotency_key: None,
+            extension: None,
+            runtime: runtime.clone(),
+        }))
+    }
+
+    /// The run.
+    #[must_use]
+    pub fn run_id(&self) -> RunId {
+        self.0.run
+    }
+
+    /// The tenant; storage keeps tenants apart.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantId {
+        &self.0.tenant
+    }
+
+    /// Who asked, where the host said so.
+    #[must_use]
+    pub fn principal(&self) -> Option<&str> {
+        self.0.principal.as_deref()
+    }
+
+    /// The place inside the run, steps joined with `/`; empty at its top.
+    #[must_use]
+    pub fn path(&self) -> &Arc<str> {
+        &self.0.path
+    }
+
+    /// The agents above this call, outermost first.
+    #[must_use]
+    pub fn lineage(&self) -> &[AgentId] {
+        &self.0.lineage
+    }
+
+    /// When the work must be over.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.0.deadline
+    }
+
+    /// The token that stops the work.
+    #[must_use]
+    pub fn cancel(&self) -> &Cancel {
+        &self.0.cancel
+    }
+
+    /// A key that stays the same when this step is tried again, also after a crash.
+    #[must_use]
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.0.idempotency_key.as_deref()
+    }
+
+    /// Data of the host that core does not look at.
+    #[must_use]
+    pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.extension.as_deref().and_then(|any| any.downcast_ref())
+    }
+
+    /// Clock, ids and tasks.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
+        &self.0.runtime
+    }
+
+    /// The time of day by the context's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.runtime.clock().now()
+    }
+
+    /// Another tenant.
+    #[must_use]
+    pub fn with_tenant(&self, tenant: TenantId) -> Self {
+        self.changed(|inner| inner.tenant = tenant)
+    }
+
+    /// Who asked.
+    #[must_use]
+    pub fn with_principal(&self, principal: impl Into<Arc<str>>) -> Self {
+        self.changed(|inner| inner.principal = Some(principal.into()))
+    }
+
+    /// A deadline, unless an earlier one is set already.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Timestamp) -> Self {
+        self.changed(|inner| inner.deadline = Some(inner.deadline.map_or(deadline, |old| old.min(deadline))))
+    }
+
+    /// A deadline this far from now, unless an earlier one is set already.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        self.with_deadline(self.now().plus(timeout))
+    }
+
+    /// Another token; for work that may be stopped apart from its caller.
+    #[must_use]
+    pub fn with_cancel(&self, cancel: Cancel) -> Self {
+        self.changed(|inner| inner.cancel = cancel)
+    }
+
+    /// A key that stays the same when this step is tried again.
+    #[must_use]
+    pub fn with_idempotency_key(&self, key: impl Into<Arc<str>>) -> Self {
+        self.changed(|inner| inner.idempotency_key = Some(key.into()))
+    }
+
+    /// Data of the host that core does not look at.
+    #[must_use]
+    pub fn with_extension(&self, extension: Arc<dyn Any + Send + Sync>) -> Self {
+        self.changed(|inner| inner.extension = Some(extension))
+    }
+
+    /// One step further down: the path grows by `segment`, and the token is a child of this one.
+    #[must_use]
+    pub fn child(&self, segment: &str) -> Self {
+        self.changed(|inner| {
+            inner.path = join(&inner.path, segment);
+            inner.cancel = inner.cancel.child();
+            inner.idempotency_key = None;
+        })
+    }
+
+    /// One agent further down; see [`Context::lineage`].
+    #[must_use]
+    pub fn with_agent(&self, agent: &AgentId) -> Self {
+        self.changed(|inner| inner.lineage = inner.lineage.iter().chain([agent]).cloned().collect())
+    }
+
+    /// Runs `work` until it ends, the deadline passes or the token is cancelled; then `work` is dropped.
+    ///
+    /// # Errors
+    /// `Cancelled` or `Timeout` with the given operation.
+    pub async fn bound<T>(&self, operation: &'static str, work: impl Future<Output = T>) -> Result<T> {
+        let Some(deadline) = self.0.deadline else {
+            return self.0.cancel.run(operation, work).await;
+        };
+        let sleep = self.0.runtime.clock().sleep(deadline.since(self.now()));
+        let timed = async {
+            tokio::select! {
+                biased;
+                value = work => Ok(value),
+                () = sleep => Err(Error::new(ErrorKind::Timeout, operation, "the deadline passed").with("deadline", deadline)),
+            }
+        };
+        self.0.cancel.run(operation, timed).await?
+    }
+
+    fn changed(&self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = (*self.0).clone();
+        change(&mut inner);
+        Self(Arc::new(inner))
+    }
+}
+
+fn join(path: &str, segment: &str) -> Arc<str> {
+    if path.is_empty() { Arc::from(segment) } else { Arc::from(format!("{path}/{segment}")) }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("run", &self.0.run)
+            .field("tenant", &self.0.tenant)
+            .field("path", &self.0.path)
+            .field("deadline", &self.0.deadline)
+            .finish_non_exhaustive()
+    }
+}

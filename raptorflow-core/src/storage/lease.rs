@@ -1,0 +1,42 @@
+//! `Lease`: time-bound ownership with a fencing token.
+
+use std::{fmt::Debug, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{error::Result, runtime::Context, storage::Fence, types::Timestamp};
+
+/// Ownership that was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// What is owned, and the token that later grants exceed.
+    pub fence: Fence,
+    /// Who owns it.
+    pub owner: String,
+    /// When it lapses unless renewed.
+    pub expires: Timestamp,
+}
+
+/// Ownership of names of one tenant.
+///
+/// Time is the context's clock.
+///
+/// # Contract
+/// - a free lease is granted; a second owner gets `None` until it lapses or is released.
+/// - the same owner that acquires again gets a newer grant, and the old one is fenced off.
+/// - tokens of one name grow with every grant, also over a release.
+/// - a lapsed lease is granted to the next who asks.
+/// - `renew` of the current grant moves its end; of a passed or released one it is `Conflict`.
+/// - `release` of the current grant frees the name; of any other it changes nothing.
+/// - leases of one tenant are invisible to another.
+#[async_trait]
+pub trait Lease: Debug + Send + Sync + 'static {
+    /// Asks for a name; `None` while somebody else owns it.
+    async fn acquire(&self, ctx: &Context, name: &str, owner: &str, ttl: Duration) -> Result<Option<Grant>>;
+
+    /// Moves the end of a grant to `ttl` from now.
+    async fn renew(&self, ctx: &Context, grant: &Grant, ttl: Duration) -> Result<Grant>;
+
+    /// Gives the name back.
+    async fn release(&self, ctx: &Context, grant: &Grant) -> Result<()>;
+}

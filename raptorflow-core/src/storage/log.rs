@@ -1,0 +1,77 @@
+//! `Log`: append records to a stream and read them from an offset.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{error::Result, runtime::Context};
+
+/// Proof of ownership that an append is checked against; see [`crate::storage::Lease`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The name of the lease.
+    pub lease: String,
+    /// The token of the grant.
+    pub token: u64,
+}
+
+/// Records for one stream, written all or none.
+#[derive(Clone, Debug)]
+pub struct Append<'a> {
+    /// The stream.
+    pub stream: &'a str,
+    /// How long the stream must be before, if that matters.
+    pub expected: Option<u64>,
+    /// Who must own it, if that matters.
+    pub fence: Option<&'a Fence>,
+    /// The records, in order.
+    pub records: Vec<Bytes>,
+}
+
+/// One record of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its place in the stream, from 0, without gaps.
+    pub sequence: u64,
+    /// Its bytes, exactly as appended.
+    pub data: Bytes,
+}
+
+/// Append-only streams of one tenant.
+///
+/// # Contract
+/// - a stream that was never written has length 0 and no records.
+/// - `append` returns the new length; sequences start at 0 and have no gaps.
+/// - `append` is durable before it returns, where the store is durable.
+/// - `append` with another expected length is `Conflict` and writes nothing.
+/// - `append` under a fence that a newer grant has passed is `Conflict` and writes nothing.
+/// - concurrent appends without an expected length all land, each batch together.
+/// - `read` yields records in order from an offset, at most `limit`.
+/// - a damaged record is `Corrupt`, never served.
+/// - `streams` yields names in byte order, after `after`, at most `limit`.
+/// - `remove` of a stream forgets its records and says whether there were any.
+/// - streams of one tenant are invisible to another.
+#[async_trait]
+pub trait Log: Debug + Send + Sync + 'static {
+    /// Appends records and returns the new length.
+    async fn append(&self, ctx: &Context, append: Append<'_>) -> Result<u64>;
+
+    /// Records from `from` on, at most `limit`.
+    async fn read(&self, ctx: &Context, stream: &str, from: u64, limit: usize) -> Result<Vec<Record>>;
+
+    /// How many records a stream has.
+    async fn length(&self, ctx: &Context, stream: &str) -> Result<u64>;
+
+    /// Names of streams that start with `prefix`, after `after`, in byte order.
+    async fn streams(
+        &self,
+        ctx: &Context,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>>;
+
+    /// Forgets a stream and says whether it existed.
+    async fn remove(&self, ctx: &Context, stream: &str) -> Result<bool>;
+}

@@ -1,0 +1,21 @@
+//! Where bytes live: key-value pairs, append-only logs and leases behind three small traits.
+//!
+//! Row 3 of the house.
+//! [`Storage`] is the handle that everybody holds; `memory:` and `sqlite:path` are the backends.
+//! Each line of a trait's contract is a conformance case that runs over every backend.
+
+mod backends;
+mod handle;
+mod key_value;
+mod lease;
+mod log;
+mod registry;
+
+pub use backends::MemoryStore;
+#[cfg(feature = "storage-sqlite")]
+pub use backends::{Durability, SqliteConfig, SqliteStore};
+pub use handle::Storage;
+pub use key_value::{Capability, Expect, KeyValue, Scan, Versioned};
+pub use lease::{Grant, Lease};
+pub use log::{Append, Fence, Log, Record};
+pub use registry::StorageRegistry;

@@ -1,0 +1,24 @@
+//! Plain data that every floor shares: ids, messages, tool data, schemas, usage, money, diagnostics.
+//!
+//! Row 1 of the house.
+//! Nothing here does I/O, reads the time or holds a lock.
+
+mod content;
+mod diagnostic;
+mod digest;
+mod id;
+mod money;
+mod schema;
+mod timestamp;
+mod tool;
+mod usage;
+
+pub use content::{Message, Part, Passage, Role};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use digest::Digest;
+pub use id::{AgentId, EventId, RunId, TenantId};
+pub use money::{Currency, Money};
+pub use schema::Schema;
+pub use timestamp::Timestamp;
+pub use tool::{Effects, ToolCall, ToolResult, ToolSpec};
+pub use usage::Usage;

@@ -1,0 +1,153 @@
+//! `Schema`: a JSON Schema whose validation returns diagnostics.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use jsonschema::Validator;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    types::Diagnostic,
+};
+
+/// How many problems one validation reports at most.
+const MAX_PROBLEMS: usize = 32;
+/// How much of a message that quotes a value is kept, in characters.
+const MAX_MESSAGE: usize = 300;
+
+/// A JSON Schema (draft 2020-12 unless `$schema` says otherwise), compiled once when first used.
+///
+/// Cloning shares the compiled form.
+/// References to other documents are not fetched; they are a problem of the schema.
+///
+/// ```
+/// use raptorflow_core::types::Schema;
+/// use serde_json::json;
+/// let schema = Schema::new(json!({"type": "object", "required": ["net"],
+///     "properties": {"net": {"type": "number"}}}))?;
+/// assert!(schema.validate(&json!({"net": 1.5})).is_empty());
+/// assert_eq!(schema.validate(&json!({"net": "x"}))[0].pointer, "/net");
+/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Schema(Arc<Inner>);
+
+struct Inner {
+    value: Value,
+    validator: OnceLock<std::result::Result<Validator, String>>,
+}
+
+impl Schema {
+    /// Checks that `value` is a usable JSON Schema.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is not, with the reason.
+    pub fn new(value: Value) -> Result<Self> {
+        let schema = Self::unchecked(value);
+        match schema.validator() {
+            Ok(_) => Ok(schema),
+            Err(reason) => Err(Error::new(ErrorKind::InvalidInput, "schema.new", "not a usable JSON Schema")
+                .with("reason", reason)),
+        }
+    }
+
+    /// Wraps a value without compiling it; a fault shows at the first validation.
+    #[must_use]
+    pub fn unchecked(value: Value) -> Self {
+        Self(Arc::new(Inner { value, validator: OnceLock::new() }))
+    }
+
+    /// The schema that accepts every object.
+    #[must_use]
+    pub fn any_object() -> Self {
+        Self::unchecked(json!({"type": "object"}))
+    }
+
+    /// The schema of a Rust type.
+    #[must_use]
+    pub fn of<T: schemars::JsonSchema>() -> Self {
+        Self::unchecked(
+            schemars::generate::SchemaSettings::draft2020_12()
+                .into_generator()
+                .into_root_schema_for::<T>()
+                .to_value(),
+        )
+    }
+
+    /// The schema as JSON.
+    #[must_use]
+    pub fn as_value(&self) -> &Value {
+        &self.0.value
+    }
+
+    /// Every way in which `value` does not fit, at most 32; empty when it fits.
+    #[must_use]
+    pub fn validate(&self, value: &Value) -> Vec<Diagnostic> {
+        let validator = match self.validator() {
+            Ok(validator) => validator,
+            Err(reason) => return vec![Diagnostic::error("invalid_schema", reason)],
+        };
+        validator
+            .iter_errors(value)
+            .take(MAX_PROBLEMS)
+            .map(|problem| {
+                let message: String = problem.to_string().chars().take(MAX_MESSAGE).collect();
+                Diagnostic::error("schema_mismatch", message).at_pointer(problem.instance_path().to_string())
+            })
+            .collect()
+    }
+
+    fn validator(&self) -> std::result::Result<&Validator, &str> {
+        self.0
+            .validator
+            .get_or_init(|| jsonschema::validator_for(&self.0.value).map_err(|err| err.to_string()))
+            .as_ref()
+            .map_err(String::as_str)
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Schema({})", self.0.value)
+    }
+}
+
+impl PartialEq for Schema {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.value == other.0.value
+    }
+}
+
+impl Serialize for Schema {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.0.value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Schema {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Self::new(value).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_schema_is_refused_with_its_reason() {
+        let err = Schema::new(json!({"type": "objekt"})).unwrap_err();
+        assert_eq!(err.kind(), ErrorKind::InvalidInput);
+        assert!(err.get("reason").unwrap().contains("objekt"), "{err}");
+    }
+
+    #[test]
+    fn a_reference_to_another_document_is_not_fetched() {
+        assert!(Schema::new(json!({"$ref": "https://example.invalid/x.json"})).is_err());
+    }
+}

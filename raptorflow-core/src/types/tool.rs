@@ -1,0 +1,81 @@
+//! Tool data: what a tool is, what a model asks of it, and what it answered.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::types::Schema;
+
+/// What calling a tool changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effects {
+    /// Nothing: calls may run in parallel and be repeated.
+    #[default]
+    Read,
+    /// Data of the host: calls run one after another.
+    Write,
+    /// The world outside: calls run one after another.
+    External,
+}
+
+/// What a tool is, as a model and the dispatcher see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolSpec {
+    /// The name that a model calls, unique in a registry; `[A-Za-z0-9_-]`, 1 to 64 characters.
+    pub name: String,
+    /// What it does and when to use it, for the model.
+    pub description: String,
+    /// JSON Schema of the arguments; its type is `object`.
+    pub parameters: Schema,
+    /// What a call changes.
+    #[serde(default)]
+    pub effects: Effects,
+    /// How long one call may take; 30 seconds by default.
+    #[serde(default = "default_timeout")]
+    pub timeout: Duration,
+}
+
+impl ToolSpec {
+    /// A tool that reads, with the default time-out of 30 seconds.
+    pub fn new(name: impl Into<String>, description: impl Into<String>, parameters: Schema) -> Self {
+        Self {
+            name: name.into(),
+            description: description.into(),
+            parameters,
+            effects: Effects::default(),
+            timeout: default_timeout(),
+        }
+    }
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+
+/// A model asks for a tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// The id that ties the result to the call, given by the model.
+    pub id: String,
+    /// The name of the tool.
+    pub name: String,
+    /// The arguments; text that was not JSON stays a string, and validation refuses it.
+    pub arguments: Value,
+}
+
+/// What a tool answered; untrusted data for the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolResult {
+    /// The id of the call.
+    pub id: String,
+    /// The name of the tool.
+    pub name: String,
+    /// The value, or a description of the error for the model.
+    pub content: Value,
+    /// Whether the call failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_error: bool,
+}

@@ -5,4 +5,6 @@ pub mod types;
 
 pub mod runtime;
 
+pub mod storage;
+
 pub use error::{Error, ErrorKind, Result, Retry};

@@ -85,4 +85,9 @@ pub trait KeyValue: Debug + Send + Sync + 'static {
 
     /// Keys in byte order with their values.
     async fn scan(&self, ctx: &Context, scan: Scan<'_>) -> Result<Vec<(String, Versioned)>>;
+
+    /// Waits for queued writes and gives back what is held; a second call does nothing.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }

@@ -28,7 +28,9 @@ pub struct Grant {
 /// - a lapsed lease is granted to the next who asks.
 /// - `renew` of the current grant moves its end; of a passed or released one it is `Conflict`.
 /// - `release` of the current grant frees the name; of any other it changes nothing.
+/// - `renew` of a lapsed grant that nobody was granted since moves its end.
 /// - leases of one tenant are invisible to another.
+/// - names and owners are 1 to 1,024 bytes without NUL; others are `InvalidInput`.
 #[async_trait]
 pub trait Lease: Debug + Send + Sync + 'static {
     /// Asks for a name; `None` while somebody else owns it.
@@ -39,4 +41,9 @@ pub trait Lease: Debug + Send + Sync + 'static {
 
     /// Gives the name back.
     async fn release(&self, ctx: &Context, grant: &Grant) -> Result<()>;
+
+    /// Waits for queued writes and gives back what is held; a second call does nothing.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }

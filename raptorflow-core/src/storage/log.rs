@@ -29,6 +29,14 @@ pub struct Append<'a> {
     pub records: Vec<Bytes>,
 }
 
+impl<'a> Append<'a> {
+    /// An append to a stream, without records and conditions yet.
+    #[must_use]
+    pub const fn to(stream: &'a str) -> Self {
+        Self { stream, expected: None, fence: None, records: Vec::new() }
+    }
+}
+
 /// One record of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -46,12 +54,16 @@ pub struct Record {
 /// - `append` is durable before it returns, where the store is durable.
 /// - `append` with another expected length is `Conflict` and writes nothing.
 /// - `append` under a fence that a newer grant has passed is `Conflict` and writes nothing.
+/// - `append` under a fence that was released is `Conflict` and writes nothing.
+/// - `append` under a lapsed fence that nobody was granted since is written.
 /// - concurrent appends without an expected length all land, each batch together.
 /// - `read` yields records in order from an offset, at most `limit`.
 /// - a damaged record is `Corrupt`, never served.
 /// - `streams` yields names in byte order, after `after`, at most `limit`.
 /// - `remove` of a stream forgets its records and says whether there were any.
+/// - an append without records checks its conditions, changes nothing and makes no stream.
 /// - streams of one tenant are invisible to another.
+/// - a stream name is 1 to 1,024 bytes without NUL; another is `InvalidInput`.
 #[async_trait]
 pub trait Log: Debug + Send + Sync + 'static {
     /// Appends records and returns the new length.
@@ -74,4 +86,9 @@ pub trait Log: Debug + Send + Sync + 'static {
 
     /// Forgets a stream and says whether it existed.
     async fn remove(&self, ctx: &Context, stream: &str) -> Result<bool>;
+
+    /// Waits for queued writes and gives back what is held; a second call does nothing.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }

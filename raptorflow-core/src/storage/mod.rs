@@ -5,6 +5,7 @@
 //! Each line of a trait's contract is a conformance case that runs over every backend.
 
 mod backends;
+mod check;
 mod handle;
 mod key_value;
 mod lease;
@@ -12,8 +13,7 @@ mod log;
 mod registry;
 
 pub use backends::MemoryStore;
-#[cfg(feature = "storage-sqlite")]
-pub use backends::{Durability, SqliteConfig, SqliteStore};
+pub use check::{check_fence, check_length, check_name, check_version, scan_start};
 pub use handle::Storage;
 pub use key_value::{Capability, Expect, KeyValue, Scan, Versioned};
 pub use lease::{Grant, Lease};

@@ -1,0 +1,123 @@
+//! `StorageRegistry`: from the scheme of an address to the backend that opens it.
+
+use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, sync::Arc};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    runtime::Runtime,
+    storage::Storage,
+};
+
+type Opening = Pin<Box<dyn Future<Output = Result<Storage>> + Send>>;
+type Factory = Arc<dyn Fn(Runtime, String) -> Opening + Send + Sync>;
+
+/// Schemes and what opens them; the default knows `memory` and, with its feature, `sqlite`.
+///
+/// # Examples
+/// A host adds a scheme of its own:
+/// ```
+/// use raptorflow_core::{runtime::Runtime, storage::{Storage, StorageRegistry}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let mut registry = StorageRegistry::default();
+/// registry.register("scratch", |_runtime, _rest| async { Ok(Storage::memory()) })?;
+/// registry.open(&Runtime::current()?, "scratch:").await?;
+/// let err = registry.open(&Runtime::current()?, "tape:").await.unwrap_err();
+/// assert_eq!(err.get("registered"), Some("memory, scratch"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct StorageRegistry(BTreeMap<String, Factory>);
+
+impl Default for StorageRegistry {
+    /// The backends that this build has.
+    fn default() -> Self {
+        let mut known = Self::empty();
+        known.insert("memory", |_, rest| async move { open_memory(&rest) });
+        known
+    }
+}
+
+impl StorageRegistry {
+    /// A registry that knows no scheme.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Adds a scheme; the factory gets what follows the colon in the address.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the scheme is not 2 or more of `a-z`, `0-9`, `+` and `-`; `AlreadyExists` when it is taken.
+    pub fn register<F, O>(&mut self, scheme: &str, factory: F) -> Result<()>
+    where
+        F: Fn(Runtime, String) -> O + Send + Sync + 'static,
+        O: Future<Output = Result<Storage>> + Send + 'static,
+    {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '+' || c == '-';
+        if scheme.len() < 2 || !scheme.chars().all(plain) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "storage.register",
+                "expected a scheme of 2 or more of a-z, 0-9, + and -",
+            )
+            .with("scheme", scheme));
+        }
+        if self.0.contains_key(scheme) {
+            return Err(Error::new(ErrorKind::AlreadyExists, "storage.register", "the scheme is taken")
+                .with("scheme", scheme));
+        }
+        self.insert(scheme, factory);
+        Ok(())
+    }
+
+    /// The schemes, in order.
+    pub fn schemes(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Opens the store at an address of the form `scheme:rest`.
+    ///
+    /// # Errors
+    /// `InvalidInput` that lists the registered schemes when the address has none of them; else what the backend
+    /// says.
+    pub async fn open(&self, runtime: &Runtime, uri: &str) -> Result<Storage> {
+        let (scheme, rest) = uri.split_once(':').unwrap_or(("", uri));
+        let Some(factory) = self.0.get(scheme) else {
+            let registered: Vec<&str> = self.schemes().collect();
+            // Only the scheme is shown: the rest of an address may hold a password.
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "storage.open",
+                "expected an address that begins with a registered scheme and a colon",
+            )
+            .with("scheme", scheme)
+            .with("registered", registered.join(", ")));
+        };
+        factory(runtime.clone(), rest.to_owned()).await
+    }
+
+    fn insert<F, O>(&mut self, scheme: &str, factory: F)
+    where
+        F: Fn(Runtime, String) -> O + Send + Sync + 'static,
+        O: Future<Output = Result<Storage>> + Send + 'static,
+    {
+        let factory: Factory = Arc::new(move |runtime, rest| Box::pin(factory(runtime, rest)));
+        self.0.insert(scheme.to_owned(), factory);
+    }
+}
+
+impl fmt::Debug for StorageRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StorageRegistry").field(&self.0.keys()).finish()
+    }
+}
+
+fn open_memory(rest: &str) -> Result<Storage> {
+    if rest.is_empty() {
+        return Ok(Storage::memory());
+    }
+    Err(Error::new(ErrorKind::InvalidInput, "storage.open", "expected nothing after memory:")
+        .with("address", rest))
+}

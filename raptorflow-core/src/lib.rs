@@ -7,4 +7,6 @@ pub mod runtime;
 
 pub mod storage;
 
+pub mod event;
+
 pub use error::{Error, ErrorKind, Result, Retry};

@@ -40,6 +40,16 @@ pub enum Priority {
 }
 
 /// One event; `data` holds ids, counts and kinds, never content unless the host asked for it.
+///
+/// ```
+/// # use raptorflow_core::{event::{Event, EventKind, Status}, runtime::{Context, Runtime}};
+/// # let tokio = tokio::runtime::Runtime::new().unwrap();
+/// # let _guard = tokio.enter();
+/// let ctx = Context::new(&Runtime::current()?);
+/// let event = Event { status: Status::Warning, ..Event::new(&ctx, EventKind::StatusUpdated) };
+/// assert_eq!(event.run, Some(ctx.run_id()));
+/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Event {
@@ -61,6 +71,9 @@ pub struct Event {
     pub kind: EventKind,
     /// Where it is told.
     pub channel: Channel,
+    /// Where else it is told; a broadcast is stored once and delivered to each.
+    #[serde(default, skip_serializing_if = "<[Channel]>::is_empty")]
+    pub also: Box<[Channel]>,
     /// The agent it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentId>,
@@ -88,27 +101,31 @@ pub struct Event {
     pub causation: Option<EventId>,
     /// W3C trace context (`traceparent`), where the host set one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
+    pub traceparent: Option<Arc<str>>,
     /// What there is to know.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub data: Value,
-    /// The host's own fields.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub metadata: Map<String, Value>,
+    /// The host's own fields; boxed, because few events have any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Box<Map<String, Value>>>,
 }
 
 impl Event {
     /// An event of a kind that belongs to the context's run, tenant and path, on the kind's channel.
+    ///
+    /// It allocates nothing: names are shared with the context.
     #[must_use]
     pub fn new(ctx: &Context, kind: EventKind) -> Self {
+        let time = ctx.now();
         Self {
-            id: ctx.runtime().ids().event(),
+            id: ctx.runtime().ids().event_at(time),
             sequence: 0,
-            time: ctx.now(),
+            time,
             tenant: ctx.tenant().clone(),
             run: Some(ctx.run_id()),
             path: Arc::clone(ctx.path()),
             channel: kind.channel(),
+            also: Box::default(),
             kind,
             agent: None,
             domain: None,
@@ -121,7 +138,7 @@ impl Event {
             causation: None,
             traceparent: None,
             data: Value::Null,
-            metadata: Map::new(),
+            metadata: None,
         }
     }
 }

@@ -145,12 +145,15 @@ impl EventKind {
             Self::AgentStarted | Self::AgentCompleted | Self::CapabilityExecuted | Self::ResultGenerated => {
                 Channel::AgentExecution
             }
-            Self::DataCreated | Self::DataUpdated | Self::DataDeleted | Self::DataQueried | Self::DataValidated => {
-                Channel::DataOperations
-            }
-            Self::MessageSent | Self::MessageReceived | Self::BroadcastInitiated | Self::ResponseDelivered => {
-                Channel::AgentCommunication
-            }
+            Self::DataCreated
+            | Self::DataUpdated
+            | Self::DataDeleted
+            | Self::DataQueried
+            | Self::DataValidated => Channel::DataOperations,
+            Self::MessageSent
+            | Self::MessageReceived
+            | Self::BroadcastInitiated
+            | Self::ResponseDelivered => Channel::AgentCommunication,
             Self::NotificationTriggered => Channel::Notifications,
             Self::AgentFailed | Self::ErrorOccurred => Channel::ErrorHandling,
             Self::MetricRecorded => Channel::Metrics,
@@ -164,7 +167,9 @@ impl EventKind {
 
 fn check_custom(field: &'static str, name: &str) -> Result<()> {
     let fits = (1..=64).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.'));
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.'));
     if fits {
         return Ok(());
     }

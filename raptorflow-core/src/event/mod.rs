@@ -2,17 +2,21 @@
 //!
 //! Row 4 of the house.
 //! The journal is the truth and the bus is its live tail: losing an event loses no state.
+//! [`Bus`] is the handle that everybody holds, [`EventBus`] the trait of a backend, [`Subscription`] what a
+//! subscriber reads from.
 
 mod backends;
 mod bus;
 mod envelope;
 mod filter;
 mod kind;
+mod statistics;
 mod subscription;
 
 pub use backends::LocalBus;
-pub use bus::{Bus, BusConfig, BusStats, EventBus, History};
+pub use bus::{Batch, Bus, BusConfig, BusStats, EventBus, History, Publishing};
 pub use envelope::{Event, Priority, Status};
 pub use filter::Filter;
 pub use kind::{Channel, EventKind};
-pub use subscription::{Lag, Received, Subscription};
+pub use statistics::AgentStats;
+pub use subscription::{Feed, Lag, Offer, Received, Room, Subscription};

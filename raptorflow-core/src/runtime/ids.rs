@@ -28,7 +28,7 @@ struct State {
 
 /// The random bits of a version 7 UUID, with the version and variant bits left out.
 const TAIL_BITS: u32 = 74;
-/// How far the counter may step: enough that ids of two processes stay unguessable neighbours.
+/// How far the counter may step: enough that ids of two processes stay unguessable neighbors.
 const STEP_BITS: u32 = 32;
 
 impl Ids {

@@ -1,0 +1,16 @@
+//! The rules of the house, checked over the sources; each rule is also shown to fail on a planted violation.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails loudly"
+)]
+
+mod bans;
+mod docs;
+mod floors;
+mod listed;
+mod rust;
+mod shape;
+mod tree;

@@ -1,0 +1,318 @@
+//! What `cargo xtask` runs: groups of steps, each one command.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::counts::Runner;
+
+/// Backends that a CI machine must offer; absence is then a failure instead of an ignored test.
+///
+/// Only the embedded ones so far, which every machine has.
+const CI_REQUIRES: &str = "memory,sqlite";
+
+/// Steps that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    Fmt,
+    Clippy,
+    Features,
+    Tidy,
+    Rust,
+    Docs,
+    Python,
+    Node,
+}
+
+impl Group {
+    /// Every group, in the order they run.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Fmt,
+        Self::Clippy,
+        Self::Features,
+        Self::Tidy,
+        Self::Rust,
+        Self::Docs,
+        Self::Python,
+        Self::Node,
+    ];
+
+    /// The name on the command line and in the report.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Fmt => "fmt",
+            Self::Clippy => "clippy",
+            Self::Features => "features",
+            Self::Tidy => "tidy",
+            Self::Rust => "rust",
+            Self::Docs => "docs",
+            Self::Python => "python",
+            Self::Node => "node",
+        }
+    }
+
+    /// The group of a name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|group| group.name() == name)
+    }
+}
+
+/// How the bindings are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Dev,
+    Release,
+}
+
+/// One command.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) group: Group,
+    pub(crate) name: &'static str,
+    pub(crate) program: OsString,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) folder: PathBuf,
+    pub(crate) environment: Vec<(&'static str, OsString)>,
+    pub(crate) limit: Duration,
+    /// Whether the rest of its group is left out when it fails.
+    pub(crate) needed: bool,
+    /// Whose closing lines to count in the output.
+    pub(crate) runner: Option<Runner>,
+    /// A file to write when the step succeeded, so that it need not run again.
+    pub(crate) stamp: Option<(PathBuf, String)>,
+}
+
+impl Step {
+    /// A command of at most ten minutes.
+    pub(crate) fn new<A: Into<OsString>>(
+        group: Group,
+        name: &'static str,
+        folder: &Path,
+        program: impl Into<OsString>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let mut environment = vec![("CARGO_TERM_COLOR", "never".into()), ("NO_COLOR", "1".into())];
+        if env::var("CI").is_ok_and(|ci| ci == "true") && env::var_os("RAPTORFLOW_REQUIRE").is_none() {
+            environment.push(("RAPTORFLOW_REQUIRE", CI_REQUIRES.into()));
+        }
+        Self {
+            group,
+            name,
+            program: program.into(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            folder: folder.to_owned(),
+            environment,
+            limit: Duration::from_secs(600),
+            needed: false,
+            runner: None,
+            stamp: None,
+        }
+    }
+
+    /// Another limit.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Counts the tests in its output.
+    fn counted(mut self, runner: Runner) -> Self {
+        self.runner = Some(runner);
+        self
+    }
+
+    /// Makes the rest of its group depend on it.
+    fn needed(mut self) -> Self {
+        self.needed = true;
+        self
+    }
+
+    /// One more environment variable.
+    fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// `group` alone, or `group: name` when the group has several steps.
+    pub(crate) fn title(&self) -> String {
+        if self.group.name() == self.name {
+            self.name.to_owned()
+        } else {
+            format!("{}: {}", self.group.name(), self.name)
+        }
+    }
+}
+
+const HALF_HOUR: Duration = Duration::from_secs(1_800);
+/// The bindings have their own build tools, so that plain cargo commands need neither Python nor Node.
+const BINDINGS: [&str; 2] = ["raptorflow-py", "raptorflow-node"];
+
+/// The steps of some groups, in order; groups whose folder does not exist have none.
+pub(crate) fn steps(root: &Path, groups: &[Group]) -> Vec<Step> {
+    Group::ALL.into_iter().filter(|group| groups.contains(group)).flat_map(|group| of(root, group)).collect()
+}
+
+fn of(root: &Path, group: Group) -> Vec<Step> {
+    let cargo =
+        |arguments: &[&str]| Step::new(group, group.name(), root, "cargo", arguments).within(HALF_HOUR);
+    match group {
+        Group::Fmt => vec![cargo(&["fmt", "--all", "--", "--check"])],
+        Group::Clippy => vec![cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])],
+        Group::Features => vec![cargo(&[
+            "clippy",
+            "--package",
+            "raptorflow-core",
+            "--no-default-features",
+            "--",
+            "-D",
+            "warnings",
+        ])],
+        Group::Tidy => {
+            // The same packages as the Rust group, so that both share one build.
+            let arguments = [rust_packages(root).as_slice(), &["--test", "tidy"]].concat();
+            vec![cargo(&arguments).counted(Runner::Tidy)]
+        }
+        Group::Rust => {
+            let arguments = [rust_packages(root).as_slice(), &["--no-fail-fast"]].concat();
+            vec![cargo(&arguments).counted(Runner::Cargo)]
+        }
+        Group::Docs => {
+            vec![cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings")]
+        }
+        Group::Python => python(root),
+        Group::Node => node(root),
+    }
+}
+
+fn rust_packages(root: &Path) -> Vec<&'static str> {
+    let mut arguments = vec!["test", "--workspace"];
+    for binding in BINDINGS.into_iter().filter(|binding| root.join(binding).is_dir()) {
+        arguments.extend(["--exclude", binding]);
+    }
+    arguments
+}
+
+fn python(root: &Path) -> Vec<Step> {
+    let folder = root.join("raptorflow-py");
+    let mut steps = python_build(root, Profile::Dev);
+    if steps.is_empty() {
+        return steps;
+    }
+    let python = venv_program(root, "python");
+    let tests = Step::new(Group::Python, "test", &folder, &python, ["-m", "pytest", "-q", "tests"]);
+    steps.push(tests.counted(Runner::Pytest));
+    let mut arguments = vec!["-m", "mypy.stubtest", "raptorflow"];
+    if folder.join("tests/stubtest-allowlist.txt").is_file() {
+        arguments.extend(["--allowlist", "tests/stubtest-allowlist.txt"]);
+    }
+    steps.push(Step::new(Group::Python, "types", &folder, &python, arguments));
+    steps
+}
+
+/// The steps that put the Python binding into our own virtual environment.
+pub(crate) fn python_build(root: &Path, profile: Profile) -> Vec<Step> {
+    let folder = root.join("raptorflow-py");
+    let wanted = folder.join("tests/requirements.txt");
+    if !folder.join("pyproject.toml").is_file() {
+        return Vec::new();
+    }
+    let (venv, python) = (venv(root), venv_program(root, "python"));
+    let mut steps = Vec::new();
+    if !python.is_file() {
+        let arguments = ["-m".into(), "venv".into(), "--clear".into(), venv.clone().into_os_string()];
+        steps.push(Step::new(Group::Python, "venv", root, "python3", arguments).needed());
+    }
+    let text = fs::read_to_string(&wanted).unwrap_or_default();
+    let stamp = venv.join("requirements.installed");
+    if !python.is_file() || fs::read_to_string(&stamp).ok().as_ref() != Some(&text) {
+        let mut arguments: Vec<OsString> =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"].map(Into::into).into();
+        arguments.push(wanted.into_os_string());
+        let mut install = Step::new(Group::Python, "install", root, &python, arguments).needed();
+        install.stamp = Some((stamp, text));
+        steps.push(install);
+    }
+    let mut arguments = vec!["develop"];
+    if profile == Profile::Release {
+        arguments.push("--release");
+    }
+    let build = Step::new(Group::Python, "build", &folder, venv_program(root, "maturin"), arguments);
+    steps.push(build.within(HALF_HOUR).env("VIRTUAL_ENV", venv).needed());
+    steps
+}
+
+fn node(root: &Path) -> Vec<Step> {
+    let folder = root.join("raptorflow-node");
+    let mut steps = node_build(root, Profile::Dev);
+    if !steps.is_empty() {
+        steps.push(Step::new(Group::Node, "types", &folder, npm(), ["run", "check"]));
+        steps.push(Step::new(Group::Node, "test", &folder, npm(), ["test"]).counted(Runner::Node));
+    }
+    steps
+}
+
+/// The steps that build the Node binding into its folder.
+pub(crate) fn node_build(root: &Path, profile: Profile) -> Vec<Step> {
+    let folder = root.join("raptorflow-node");
+    if !folder.join("package.json").is_file() {
+        return Vec::new();
+    }
+    let script = if profile == Profile::Dev { "build:debug" } else { "build" };
+    vec![
+        Step::new(Group::Node, "install", &folder, npm(), ["ci", "--no-audit", "--no-fund"]).needed(),
+        Step::new(Group::Node, "build", &folder, npm(), ["run", script]).within(HALF_HOUR).needed(),
+    ]
+}
+
+fn npm() -> &'static str {
+    if cfg!(windows) { "npm.cmd" } else { "npm" }
+}
+
+/// Cargo's target folder.
+pub(crate) fn target(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
+}
+
+fn venv(root: &Path) -> PathBuf {
+    target(root).join("xtask").join("venv")
+}
+
+fn venv_program(root: &Path, name: &str) -> PathBuf {
+    let folder = if cfg!(windows) { "Scripts" } else { "bin" };
+    venv(root).join(folder).join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_group_is_found_by_its_name() {
+        for group in Group::ALL {
+            assert_eq!(Group::named(group.name()), Some(group));
+        }
+        assert_eq!(Group::named("everything"), None);
+    }
+
+    #[test]
+    fn steps_come_in_the_order_of_the_groups_whatever_was_asked() {
+        let steps = steps(Path::new("nowhere"), &[Group::Rust, Group::Fmt]);
+        assert_eq!(steps.iter().map(|step| step.group).collect::<Vec<_>>(), [Group::Fmt, Group::Rust]);
+    }
+
+    #[test]
+    fn bindings_that_are_not_there_have_no_steps() {
+        assert!(steps(Path::new("nowhere"), &[Group::Python, Group::Node]).is_empty());
+    }
+
+    #[test]
+    fn every_group_with_tests_is_counted() {
+        for group in [Group::Tidy, Group::Rust] {
+            assert!(of(Path::new("nowhere"), group).iter().any(|step| step.runner.is_some()));
+        }
+    }
+}

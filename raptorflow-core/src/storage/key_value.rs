@@ -61,14 +61,21 @@ pub struct Scan<'a> {
 /// # Contract
 /// - `get` of a missing key is `None`.
 /// - `put` then `get` gives the value and the version that `put` returned.
+/// - a value is any bytes, none included.
 /// - versions of one key grow, also over a delete.
 /// - `put` with `Absent` on an existing key is `Conflict` and changes nothing.
 /// - `put` with `Version` on another version is `Conflict` and changes nothing.
 /// - of concurrent puts with one expected version exactly one succeeds.
 /// - `delete` says whether the key existed; of a missing key it succeeds.
+/// - `delete` with an expectation that does not hold is `Conflict` and changes nothing.
 /// - `scan` yields keys in byte order, after `after`, at most `limit`.
+/// - `scan` takes its prefix literally.
+/// - a read sees every write that returned before it began.
 /// - keys of one tenant are invisible to another.
 /// - a key is 1 to 1,024 bytes without NUL; another is `InvalidInput`.
+///
+/// # Cancellation
+/// A dropped `put` or `delete` has happened or has not.
 #[async_trait]
 pub trait KeyValue: Debug + Send + Sync + 'static {
     /// What this store really offers.

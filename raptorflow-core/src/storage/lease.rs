@@ -20,6 +20,7 @@ pub struct Grant {
 /// Ownership of names of one tenant.
 ///
 /// Time is the context's clock.
+/// A lease that lapsed stays with its owner until somebody else asks: only a newer grant fences it off.
 ///
 /// # Contract
 /// - a free lease is granted; a second owner gets `None` until it lapses or is released.
@@ -30,6 +31,7 @@ pub struct Grant {
 /// - `release` of the current grant frees the name; of any other it changes nothing.
 /// - `renew` of a lapsed grant that nobody was granted since moves its end.
 /// - leases of one tenant are invisible to another.
+/// - of concurrent owners exactly one is granted.
 /// - names and owners are 1 to 1,024 bytes without NUL; others are `InvalidInput`.
 #[async_trait]
 pub trait Lease: Debug + Send + Sync + 'static {

@@ -57,10 +57,11 @@ pub struct Record {
 /// - `append` under a fence that was released is `Conflict` and writes nothing.
 /// - `append` under a lapsed fence that nobody was granted since is written.
 /// - concurrent appends without an expected length all land, each batch together.
+/// - an append whose future is dropped leaves all of its records or none.
 /// - `read` yields records in order from an offset, at most `limit`.
 /// - a damaged record is `Corrupt`, never served.
 /// - `streams` yields names in byte order, after `after`, at most `limit`.
-/// - `remove` of a stream forgets its records and says whether there were any.
+/// - `remove` of a stream forgets its records and says whether there were any; it starts again at 0.
 /// - an append without records checks its conditions, changes nothing and makes no stream.
 /// - streams of one tenant are invisible to another.
 /// - a stream name is 1 to 1,024 bytes without NUL; another is `InvalidInput`.

@@ -13,6 +13,8 @@ mod log;
 mod registry;
 
 pub use backends::MemoryStore;
+#[cfg(feature = "storage-sqlite")]
+pub use backends::{Durability, SqliteConfig, SqliteStore};
 pub use check::{check_fence, check_length, check_name, check_version, scan_start};
 pub use handle::Storage;
 pub use key_value::{Capability, Expect, KeyValue, Scan, Versioned};

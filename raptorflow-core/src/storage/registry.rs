@@ -23,7 +23,7 @@ type Factory = Arc<dyn Fn(Runtime, String) -> Opening + Send + Sync>;
 /// registry.register("scratch", |_runtime, _rest| async { Ok(Storage::memory()) })?;
 /// registry.open(&Runtime::current()?, "scratch:").await?;
 /// let err = registry.open(&Runtime::current()?, "tape:").await.unwrap_err();
-/// assert_eq!(err.get("registered"), Some("memory, scratch"));
+/// assert_eq!(err.get("registered"), Some("memory, scratch, sqlite"));
 /// # Ok(())
 /// # }
 /// ```
@@ -35,6 +35,11 @@ impl Default for StorageRegistry {
     fn default() -> Self {
         let mut known = Self::empty();
         known.insert("memory", |_, rest| async move { open_memory(&rest) });
+        #[cfg(feature = "storage-sqlite")]
+        known.insert("sqlite", |runtime, rest| async move {
+            let config = crate::storage::SqliteConfig::from_address(&rest)?;
+            Ok(Storage::from_store(Arc::new(crate::storage::SqliteStore::open(&runtime, config).await?)))
+        });
         known
     }
 }

@@ -1,5 +1,9 @@
 //! The stores that come with the crate; each is one implementation of the three traits.
 
 mod memory;
+#[cfg(feature = "storage-sqlite")]
+mod sqlite;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "storage-sqlite")]
+pub use sqlite::{Durability, SqliteConfig, SqliteStore};

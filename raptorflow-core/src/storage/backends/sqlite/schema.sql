@@ -1,0 +1,42 @@
+-- Format 1 of a raptorflow store.
+-- A tenant's name is kept once; every other row belongs to exactly one tenant through its key.
+CREATE TABLE tenants (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    -- The newest version of a removed key and the newest token of a released lease: later ones start above.
+    version_floor INTEGER NOT NULL DEFAULT 0,
+    token_floor INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE entries (
+    tenant INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (tenant, key)
+) STRICT;
+
+-- A stream has a row here as long as it has records.
+CREATE TABLE streams (
+    id INTEGER PRIMARY KEY,
+    tenant INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    UNIQUE (tenant, name)
+) STRICT;
+
+-- id is stream << 32 | sequence: one tree, so that an append touches one page and a replay reads neighbours.
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY,
+    checksum INTEGER NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE leases (
+    tenant INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    token INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    expires INTEGER NOT NULL,
+    PRIMARY KEY (tenant, name)
+) STRICT, WITHOUT ROWID;

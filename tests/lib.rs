@@ -1,10 +1,18 @@
 //! Helpers that the test binaries share.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 /// The root of the checkout.
 #[must_use]
 pub fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.parent().map_or_else(|| here.clone(), PathBuf::from)
+}
+
+/// A file of public test cases, by its path under `shared/exams` beside the checkout; `None` where absent.
+///
+/// Rows are split on `\n` only: some hold other characters that count as line ends.
+#[must_use]
+pub fn exam(path: &str) -> Option<String> {
+    fs::read_to_string(root().join("../shared/exams").join(path)).ok()
 }

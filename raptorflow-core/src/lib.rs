@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+// The expansion of `#[tool]` names this crate from outside, also in its own tests.
+#[cfg(test)]
+extern crate self as raptorflow_core;
+
 pub mod error;
 pub mod types;
 
@@ -9,4 +13,7 @@ pub mod storage;
 
 pub mod event;
 
+pub mod tool;
+
 pub use error::{Error, ErrorKind, Result, Retry};
+pub use raptorflow_macros::tool;

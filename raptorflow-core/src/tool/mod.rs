@@ -2,13 +2,55 @@
 //!
 //! Row 7 of the house.
 //! Tool data lives in [`crate::types`], so this floor needs no model.
+//! A [`Tool`] is written with the attribute macro `#[tool]` or made at run time as a [`FunctionTool`];
+//! a [`ToolRegistry`] finds it by name, and [`dispatch`] is the only way from a model's call to its answer.
+//! Who may call what, and what is recorded, is decided above: this floor asks nobody and stores nothing.
+//!
+//! ```
+//! use raptorflow_core::{
+//!     Result,
+//!     runtime::{Context, Runtime},
+//!     tool::{DispatchConfig, ToolRegistry, dispatch},
+//!     types::ToolCall,
+//! };
+//! use serde_json::json;
+//!
+//! /// Adds GST to a net amount in rupees.
+//! #[raptorflow_core::tool]
+//! async fn add_gst(
+//!     /// The net amount.
+//!     net: f64,
+//!     #[arg(description = "The rate as a share of one.", default = 0.18)] rate: f64,
+//! ) -> Result<f64> {
+//!     Ok(net * (1.0 + rate))
+//! }
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let mut tools = ToolRegistry::new();
+//! tools.register(add_gst)?;
+//! let ctx = Context::new(&Runtime::current()?);
+//! let call = ToolCall { id: "1".into(), name: "add_gst".into(), arguments: json!({"net": 1000}) };
+//! let answer = dispatch(&ctx, &tools, &call, &DispatchConfig::default()).await?;
+//! assert_eq!(answer.content, json!(1180.0));
+//!
+//! let wrong = ToolCall { arguments: json!({"net": "much"}), ..call };
+//! let answer = dispatch(&ctx, &tools, &wrong, &DispatchConfig::default()).await?;
+//! assert!(answer.is_error);
+//! assert_eq!(answer.content["problems"][0]["at"], "/net");
+//! # Ok::<(), raptorflow_core::Error>(()) }).unwrap();
+//! ```
 
+mod check;
 mod dispatch;
 mod function;
+#[doc(hidden)]
+pub mod macro_support;
 mod registry;
 mod spec;
+#[cfg(test)]
+mod tests;
 
-pub use dispatch::dispatch;
+pub use dispatch::{DispatchConfig, dispatch, dispatch_all, dispatch_stream};
 pub use function::{FunctionTool, IntoToolResult};
 pub use registry::ToolRegistry;
 pub use spec::Tool;

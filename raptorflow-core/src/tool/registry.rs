@@ -1,0 +1,242 @@
+//! `ToolRegistry`: names to tools, in the order of registration.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+
+use serde_json::Value;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    tool::Tool,
+    types::{Schema, ToolSpec, nearest},
+};
+
+/// The longest name of a tool; what the providers of models accept.
+const MAX_NAME: usize = 64;
+/// How many names an error lists when none is near.
+const MAX_LISTED: usize = 20;
+
+/// The tools that calls are dispatched to; cloning is cheap, and a change does not reach earlier clones.
+///
+/// ```
+/// use raptorflow_core::{tool::{FunctionTool, ToolRegistry}, types::{Schema, ToolSpec}};
+/// let mut tools = ToolRegistry::new();
+/// let spec = ToolSpec::new("search", "Searches the catalog.", Schema::any_object());
+/// tools.register(FunctionTool::new(spec, async |_ctx, arguments| Ok(arguments)))?;
+/// assert_eq!(tools.specs()[0].name, "search");
+/// assert_eq!(tools.get("serch").unwrap_err().get("nearest"), Some("search"));
+/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ToolRegistry(Arc<Inner>);
+
+#[derive(Clone, Debug, Default)]
+struct Inner {
+    tools: Vec<Arc<dyn Tool>>,
+    index: HashMap<String, usize>,
+    specs: OnceLock<Arc<[ToolSpec]>>,
+}
+
+impl ToolRegistry {
+    /// A registry without tools.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a tool.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when a tool has its name;
+    /// `InvalidInput` when the name is not 1 to 64 of `[A-Za-z0-9_-]`, or the schema of its parameters does
+    /// not compile or is not one of an object.
+    pub fn register(&mut self, tool: impl Tool) -> Result<()> {
+        self.register_shared(Arc::new(tool))
+    }
+
+    /// Adds a tool that others hold too.
+    ///
+    /// # Errors
+    /// As [`ToolRegistry::register`].
+    pub fn register_shared(&mut self, tool: Arc<dyn Tool>) -> Result<()> {
+        let spec = tool.spec();
+        check_name(&spec.name)?;
+        check_parameters(&spec.name, &spec.parameters)?;
+        if self.0.index.contains_key(&spec.name) {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                "tool.register",
+                "a tool of this name is registered",
+            )
+            .with("tool", &spec.name));
+        }
+        let inner = Arc::make_mut(&mut self.0);
+        inner.index.insert(spec.name.clone(), inner.tools.len());
+        inner.tools.push(tool);
+        inner.specs = OnceLock::new();
+        Ok(())
+    }
+
+    /// The tool of a name.
+    ///
+    /// # Errors
+    /// `NotFound` that lists the nearest names.
+    pub fn get(&self, name: &str) -> Result<&Arc<dyn Tool>> {
+        self.find(name).ok_or_else(|| {
+            let err = Error::new(ErrorKind::NotFound, "tool.get", "no tool of this name").with("tool", name);
+            let near = nearest(name, self.names());
+            if near.is_empty() {
+                err.with("known", join(self.names().take(MAX_LISTED)))
+            } else {
+                err.with("nearest", join(near))
+            }
+        })
+    }
+
+    /// The tool of a name, if there is one.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Arc<dyn Tool>> {
+        self.0.tools.get(*self.0.index.get(name)?)
+    }
+
+    /// The specs of all tools, in the order of registration; made once and shared.
+    #[must_use]
+    pub fn specs(&self) -> Arc<[ToolSpec]> {
+        let specs =
+            self.0.specs.get_or_init(|| self.0.tools.iter().map(|tool| tool.spec().clone()).collect());
+        Arc::clone(specs)
+    }
+
+    /// The names of all tools, in the order of registration.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.tools.iter().map(|tool| tool.spec().name.as_str())
+    }
+
+    /// The number of tools.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.tools.len()
+    }
+
+    /// Whether there are no tools.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.tools.is_empty()
+    }
+}
+
+fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let usable = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(usable) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(MAX_NAME).collect();
+    Err(Error::new(ErrorKind::InvalidInput, "tool.register", "expected 1 to 64 of A-Z, a-z, 0-9, _ and -")
+        .with("field", "name")
+        .with("value", shown))
+}
+
+fn check_parameters(name: &str, parameters: &Schema) -> Result<()> {
+    let bad = |message: &'static str| {
+        Error::new(ErrorKind::InvalidInput, "tool.register", message)
+            .with("tool", name)
+            .with("field", "parameters")
+    };
+    if parameters.as_value().get("type").and_then(Value::as_str) != Some("object") {
+        return Err(bad("expected a schema whose type is `object`"));
+    }
+    // Validating anything compiles the schema, once for all clones of it.
+    match parameters.validate(&Value::Null).into_iter().find(|problem| problem.code == "invalid_schema") {
+        Some(problem) => Err(bad("not a usable JSON Schema").with("reason", problem.message)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::tool::FunctionTool;
+
+    fn named(name: &str) -> FunctionTool {
+        with_schema(name, json!({"type": "object"}))
+    }
+
+    fn with_schema(name: &str, schema: Value) -> FunctionTool {
+        let spec = ToolSpec::new(name, "Does nothing.", Schema::unchecked(schema));
+        FunctionTool::new(spec, async |_ctx, arguments| Ok(arguments))
+    }
+
+    #[test]
+    fn a_name_is_registered_once() {
+        let mut tools = ToolRegistry::new();
+        tools.register(named("search")).unwrap();
+        let err = tools.register(named("search")).unwrap_err();
+        assert_eq!((err.kind(), err.get("tool")), (ErrorKind::AlreadyExists, Some("search")));
+        assert_eq!(tools.len(), 1);
+    }
+
+    #[test]
+    fn names_that_providers_refuse_are_refused() {
+        let mut tools = ToolRegistry::new();
+        for bad in ["", "a b", "a.b", "prix_élevé", "a/b", &"x".repeat(65)] {
+            let err = tools.register(named(bad)).unwrap_err();
+            assert_eq!((err.kind(), err.get("field")), (ErrorKind::InvalidInput, Some("name")), "{bad}");
+        }
+        tools.register(named(&"x".repeat(64))).unwrap();
+        tools.register(named("Ab-9_")).unwrap();
+    }
+
+    #[test]
+    fn a_schema_must_compile_and_be_one_of_an_object() {
+        let mut tools = ToolRegistry::new();
+        for bad in [
+            json!({"type": "string"}),
+            json!({}),
+            json!(true),
+            json!({"type": ["object", "null"]}),
+            json!({"type": "object", "properties": {"a": {"type": "objekt"}}}),
+            json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/gone"}}}),
+        ] {
+            let err = tools.register(with_schema("tool", bad.clone())).unwrap_err();
+            assert_eq!(
+                (err.kind(), err.get("field")),
+                (ErrorKind::InvalidInput, Some("parameters")),
+                "{bad}"
+            );
+        }
+        assert!(tools.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_nearest_or_else_all() {
+        let mut tools = ToolRegistry::new();
+        tools.register(named("add_gst")).unwrap();
+        tools.register(named("search")).unwrap();
+        assert_eq!(tools.get("addgst").unwrap_err().get("nearest"), Some("add_gst"));
+        let err = tools.get("publish_everything").unwrap_err();
+        assert_eq!((err.kind(), err.get("known")), (ErrorKind::NotFound, Some("add_gst, search")));
+    }
+
+    #[test]
+    fn specs_keep_the_order_of_registration_and_a_clone_its_tools() {
+        let mut tools = ToolRegistry::new();
+        for name in ["zeta", "alpha", "mid"] {
+            tools.register(named(name)).unwrap();
+        }
+        let before = tools.clone();
+        assert_eq!(before.specs().len(), 3);
+        tools.register(named("last")).unwrap();
+        let names: Vec<_> = tools.specs().iter().map(|spec| spec.name.clone()).collect();
+        assert_eq!(names, ["zeta", "alpha", "mid", "last"]);
+        assert_eq!(before.specs().len(), 3);
+        assert!(before.find("last").is_none());
+    }
+}

@@ -12,8 +12,14 @@ pub mod runtime;
 pub mod storage;
 
 pub mod event;
+pub mod security;
+
+pub mod model;
 
 pub mod tool;
+
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use raptorflow_macros::tool;

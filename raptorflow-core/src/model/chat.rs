@@ -77,17 +77,25 @@ impl Model {
     /// The whole answer: the stream, folded.
     ///
     /// # Errors
-    /// What the backend says; an error in the middle carries the text so far as `partial_text`'s length in its
-    /// context, never the text.
+    /// What the backend says, `Timeout` and `Cancelled` by the context, and what [`Accumulator`] refuses.
+    /// An error after the first text says `partial_chars` in its context, and its cause is the
+    /// [`PartialAnswer`](crate::model::PartialAnswer).
     ///
     /// # Cancellation
     /// Dropping the future stops the call.
     pub async fn complete(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatResponse> {
-        let mut stream = self.stream(ctx, request).await?;
-        let mut answer = Accumulator::new(self.info().name.clone());
-        while let Some(part) = stream.next().await {
-            answer.push(part?)?;
+        let mut answer = Accumulator::new(Arc::clone(&self.info().name));
+        // The accumulator is outside of the bounded work, so that a time-out does not lose what arrived.
+        let work = async {
+            let mut stream = self.stream(ctx, request).await?;
+            while let Some(part) = stream.next().await {
+                answer.push(part?)?;
+            }
+            Ok(())
+        };
+        match ctx.bound("model.complete", work).await.flatten() {
+            Ok(()) => answer.finish(),
+            Err(err) => Err(answer.fail(err)),
         }
-        answer.finish()
     }
 }

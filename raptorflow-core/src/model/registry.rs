@@ -1,0 +1,322 @@
+//! `ModelRegistry`: from a name like `openai:gpt-5-mini` to a model.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    fmt::{self, Debug},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{Model, OfflineModel},
+    security::{EnvSecrets, SecretStore},
+};
+
+/// How many opened models are kept; the oldest gives way.
+const MAX_OPENED: usize = 256;
+
+/// What a host may set for a provider; what is not set is the provider's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ProviderSettings {
+    /// Where the API begins, like `https://api.openai.com/v1`.
+    pub base_url: Option<String>,
+    /// The organization that pays, for providers that know such a header.
+    pub organization: Option<String>,
+    /// Further headers of every request; never logged.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl ProviderSettings {
+    /// Another address of the API.
+    #[must_use]
+    pub fn with_base_url(mut self, base_url: impl Into<String>) -> Self {
+        self.base_url = Some(base_url.into());
+        self
+    }
+}
+
+/// Opens the models of one provider.
+///
+/// # Contract
+/// - opening sends nothing; a wrong key or an unknown model shows at the first call.
+/// - a key that is needed and missing is `Unauthenticated` and names the secret.
+#[async_trait]
+pub trait ModelFactory: Debug + Send + Sync + 'static {
+    /// The model of this name, without the provider in front.
+    async fn open(
+        &self,
+        model: &str,
+        settings: &ProviderSettings,
+        secrets: &dyn SecretStore,
+    ) -> Result<Model>;
+}
+
+/// Names to models; cloning shares what is registered and opened.
+///
+/// The default knows `offline`, and with their features `openai`, `ollama`, `deepseek` and `anthropic`, and reads
+/// keys from the environment when a model is opened.
+/// Nothing is read or sent before that.
+///
+/// ```
+/// use raptorflow_core::model::ModelRegistry;
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let models = ModelRegistry::default();
+/// assert_eq!(&*models.open("offline:extractive").await?.info().name, "offline:extractive");
+/// assert!(models.open("opnai:gpt").await.unwrap_err().to_string().contains("offline"));
+/// # Ok::<(), raptorflow_core::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct ModelRegistry {
+    secrets: Arc<dyn SecretStore>,
+    settings: BTreeMap<String, ProviderSettings>,
+    providers: Arc<RwLock<BTreeMap<String, Arc<dyn ModelFactory>>>>,
+    /// Instances given by the host; they are never dropped.
+    registered: Arc<RwLock<HashMap<String, Model>>>,
+    opened: Arc<RwLock<Opened>>,
+}
+
+#[derive(Default)]
+struct Opened {
+    models: HashMap<String, Model>,
+    order: VecDeque<String>,
+}
+
+impl Default for ModelRegistry {
+    fn default() -> Self {
+        let mut providers: BTreeMap<String, Arc<dyn ModelFactory>> = BTreeMap::new();
+        providers.insert("offline".to_owned(), Arc::new(OfflineFactory));
+        Self { providers: Arc::new(RwLock::new(providers)), ..Self::empty() }
+    }
+}
+
+impl ModelRegistry {
+    /// A registry that knows no provider.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            secrets: Arc::new(EnvSecrets::new()),
+            settings: BTreeMap::new(),
+            providers: Arc::default(),
+            registered: Arc::default(),
+            opened: Arc::default(),
+        }
+    }
+
+    /// Another place for keys; models opened before are not shared with the copy.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Arc<dyn SecretStore>) -> Self {
+        self.secrets = secrets;
+        self.opened = Arc::default();
+        self
+    }
+
+    /// Settings of a provider; models opened before are not shared with the copy.
+    #[must_use]
+    pub fn with_settings(mut self, provider: impl Into<String>, settings: ProviderSettings) -> Self {
+        self.settings.insert(provider.into(), settings);
+        self.opened = Arc::default();
+        self
+    }
+
+    /// Adds a provider, or replaces it.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the name is empty or has a `:`.
+    pub fn register_provider(&self, provider: &str, factory: impl ModelFactory) -> Result<()> {
+        if provider.is_empty() || provider.contains(':') {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "model.register_provider",
+                "not the name of a provider; expected a word without `:`",
+            )
+            .with("provider", provider));
+        }
+        let mut providers = self.providers.write().unwrap_or_else(PoisonError::into_inner);
+        providers.insert(provider.to_owned(), Arc::new(factory));
+        drop(providers);
+        *self.opened.write().unwrap_or_else(PoisonError::into_inner) = Opened::default();
+        Ok(())
+    }
+
+    /// Adds a model under a name of its own; it comes before a provider of that name.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the name is not `provider:model`, `AlreadyExists` when it is taken.
+    pub fn register(&self, name: &str, model: Model) -> Result<()> {
+        split(name, "model.register")?;
+        let mut registered = self.registered.write().unwrap_or_else(PoisonError::into_inner);
+        if registered.contains_key(name) {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                "model.register",
+                "a model of this name is registered already",
+            )
+            .with("model", name));
+        }
+        registered.insert(name.to_owned(), model);
+        Ok(())
+    }
+
+    /// The names of the providers, sorted.
+    #[must_use]
+    pub fn providers(&self) -> Vec<String> {
+        self.providers.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// The model of a name, `provider:model`; the same instance each time.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the name is not of that form, `NotFound` when nobody knows the provider,
+    /// `Unauthenticated` when its key is missing.
+    ///
+    /// # Cancellation
+    /// Nothing is kept of an opening that was dropped.
+    pub async fn open(&self, name: &str) -> Result<Model> {
+        if let Some(model) = self.kept(name) {
+            return Ok(model);
+        }
+        let (provider, model) = split(name, "model.open")?;
+        let factory = {
+            let providers = self.providers.read().unwrap_or_else(PoisonError::into_inner);
+            providers.get(provider).cloned()
+        };
+        let factory = factory.ok_or_else(|| self.unknown(name))?;
+        let default = ProviderSettings::default();
+        let settings = self.settings.get(provider).unwrap_or(&default);
+        let model = factory.open(model, settings, &*self.secrets).await?;
+        self.keep(name, &model);
+        Ok(model)
+    }
+
+    fn kept(&self, name: &str) -> Option<Model> {
+        let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = registered.get(name) {
+            return Some(model.clone());
+        }
+        self.opened.read().unwrap_or_else(PoisonError::into_inner).models.get(name).cloned()
+    }
+
+    fn keep(&self, name: &str, model: &Model) {
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        if opened.models.insert(name.to_owned(), model.clone()).is_none() {
+            opened.order.push_back(name.to_owned());
+        }
+        if opened.order.len() > MAX_OPENED
+            && let Some(oldest) = opened.order.pop_front()
+        {
+            opened.models.remove(&oldest);
+        }
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let mut known = self.providers();
+        let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);
+        let mut models: Vec<&str> = registered.keys().map(String::as_str).collect();
+        models.sort_unstable();
+        known.extend(models.into_iter().map(str::to_owned));
+        Error::new(ErrorKind::NotFound, "model.open", "no provider of this name is registered")
+            .with("model", name)
+            .with("registered", known.join(", "))
+    }
+}
+
+impl Debug for ModelRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelRegistry").field("providers", &self.providers()).finish_non_exhaustive()
+    }
+}
+
+fn split<'a>(name: &'a str, operation: &'static str) -> Result<(&'a str, &'a str)> {
+    match name.split_once(':') {
+        Some((provider, model)) if !provider.is_empty() && !model.is_empty() => Ok((provider, model)),
+        _ => Err(Error::new(
+            ErrorKind::InvalidInput,
+            operation,
+            "not the name of a model; expected `provider:model`, like `openai:gpt-5-mini` or `offline:extractive`",
+        )
+        .with("model", name)),
+    }
+}
+
+/// Opens the one offline model.
+#[derive(Debug)]
+struct OfflineFactory;
+
+#[async_trait]
+impl ModelFactory for OfflineFactory {
+    async fn open(&self, model: &str, _: &ProviderSettings, _: &dyn SecretStore) -> Result<Model> {
+        if model == "extractive" {
+            return Ok(Model::new(OfflineModel::default()));
+        }
+        Err(Error::new(ErrorKind::NotFound, "model.open", "the offline provider has one model")
+            .with("model", model)
+            .with("expected", "extractive"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_without_a_provider_is_refused_with_a_hint() {
+        for name in ["gpt-5", ":x", "openai:", ""] {
+            let err = ModelRegistry::default().open(name).await.unwrap_err();
+            assert_eq!(err.kind(), ErrorKind::InvalidInput);
+            assert!(err.message().contains("provider:model"), "{err}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_provider_lists_what_is_registered() {
+        let models = ModelRegistry::default();
+        models.register("scripted:x", Model::new(OfflineModel::default())).unwrap();
+        let err = models.open("nobody:x").await.unwrap_err();
+        assert_eq!(err.kind(), ErrorKind::NotFound);
+        assert!(err.get("registered").unwrap().contains("offline"), "{err}");
+        assert!(err.get("registered").unwrap().contains("scripted:x"), "{err}");
+    }
+
+    #[tokio::test]
+    async fn a_registered_instance_is_found_and_its_name_is_taken() {
+        let models = ModelRegistry::default();
+        models.register("scripted:x", Model::new(OfflineModel::default())).unwrap();
+        assert_eq!(&*models.open("scripted:x").await.unwrap().info().name, "offline:extractive");
+        let again = models.register("scripted:x", Model::new(OfflineModel::default())).unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    }
+
+    #[derive(Debug)]
+    struct Counting(Arc<std::sync::atomic::AtomicUsize>);
+
+    #[async_trait]
+    impl ModelFactory for Counting {
+        async fn open(&self, _: &str, settings: &ProviderSettings, _: &dyn SecretStore) -> Result<Model> {
+            assert_eq!(settings.base_url.as_deref(), Some("http://here"));
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Ok(Model::new(OfflineModel::default()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_model_is_opened_once_and_the_oldest_gives_way() {
+        let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let opened = || count.load(std::sync::atomic::Ordering::SeqCst);
+        let settings = ProviderSettings::default().with_base_url("http://here");
+        let models = ModelRegistry::empty().with_settings("mine", settings);
+        models.register_provider("mine", Counting(Arc::clone(&count))).unwrap();
+        models.open("mine:0").await.unwrap();
+        models.open("mine:0").await.unwrap();
+        assert_eq!(opened(), 1);
+        for n in 1..=MAX_OPENED {
+            models.open(&format!("mine:{n}")).await.unwrap();
+        }
+        models.open("mine:0").await.unwrap();
+        assert_eq!(opened(), MAX_OPENED + 2);
+    }
+}

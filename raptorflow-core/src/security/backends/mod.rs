@@ -1,0 +1,5 @@
+//! Where secrets can be kept.
+
+mod env;
+
+pub use env::EnvSecrets;

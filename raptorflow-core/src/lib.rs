@@ -16,6 +16,8 @@ pub mod security;
 
 pub mod model;
 
+pub mod journal;
+
 pub mod tool;
 
 #[cfg(feature = "testing")]

@@ -1,37 +1,42 @@
-//! `Entry`: the typed facts of a run, versioned.
+//! `Entry`: the typed facts of a run, and their compact form in storage.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    error::Error,
-    types::{AgentId, Digest, Message, Money, Passage, Timestamp, ToolResult, Usage},
+    error::{Error, ErrorKind, Result},
+    storage::Record,
+    types::{AgentId, Digest, Message, Money, Passage, RunId, Timestamp, ToolResult, Usage},
 };
 
 /// One fact and where and when it became one.
+///
+/// In storage it is `{"t": microseconds, "p": path, "f": {name: fields}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its place in the journal, from 0; known once it was appended.
     #[serde(skip)]
     pub sequence: u64,
     /// When it was appended.
-    #[serde(rename = "t")]
+    #[serde(rename = "t", with = "micros")]
     pub time: Timestamp,
     /// The place inside the run, steps joined with `/`; empty at its top.
     #[serde(rename = "p", default, skip_serializing_if = "str::is_empty")]
     pub path: Arc<str>,
     /// What happened.
-    #[serde(flatten)]
+    #[serde(rename = "f")]
     pub fact: Fact,
 }
 
 /// What can happen in a run.
 ///
 /// Facts are stored: a change of one needs a new name or a default for what is new.
+/// A version that does not know a fact refuses the journal; a field that it does not know it skips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "f", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Fact {
     /// The run began; always the first fact.
@@ -96,6 +101,9 @@ pub enum Fact {
         /// What it cost; `None` when no price is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost: Option<Money>,
+        /// Whether it stopped at its length limit.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        truncated: bool,
     },
     /// An answer did not fit its schema and the model is asked again.
     ValidationFailed {
@@ -121,4 +129,74 @@ pub enum Fact {
         /// Its value.
         value: Value,
     },
+}
+
+impl Fact {
+    /// Whether it is the last fact of a run.
+    #[must_use]
+    pub const fn is_end(&self) -> bool {
+        matches!(
+            self,
+            Self::ExecutionCompleted { .. } | Self::ExecutionFailed { .. } | Self::ExecutionCancelled
+        )
+    }
+}
+
+/// An entry by reference, so that writing it copies nothing.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(rename = "t", with = "micros")]
+    time: Timestamp,
+    #[serde(rename = "p", skip_serializing_if = "str::is_empty")]
+    path: &'a str,
+    #[serde(rename = "f")]
+    fact: &'a Fact,
+}
+
+/// The stored form of facts; `buffer` is scratch room.
+pub(super) fn encode(
+    time: Timestamp,
+    path: &str,
+    facts: &[Fact],
+    buffer: &mut Vec<u8>,
+) -> Result<Vec<Bytes>> {
+    facts
+        .iter()
+        .map(|fact| {
+            buffer.clear();
+            serde_json::to_writer(&mut *buffer, &Line { time, path, fact }).map_err(|err| {
+                Error::new(ErrorKind::InvalidInput, "journal.append", "the fact cannot be written as JSON")
+                    .with("path", path)
+                    .caused_by(err)
+            })?;
+            Ok(Bytes::copy_from_slice(buffer))
+        })
+        .collect()
+}
+
+/// The entry of a stored record.
+pub(super) fn decode(run: RunId, record: &Record) -> Result<Entry> {
+    let mut entry: Entry = serde_json::from_slice(&record.data).map_err(|err| {
+        Error::new(ErrorKind::Corrupt, "journal.read", "the entry is damaged or of a newer version")
+            .with("run", run)
+            .with("sequence", record.sequence)
+            .caused_by(err)
+    })?;
+    entry.sequence = record.sequence;
+    Ok(entry)
+}
+
+/// Times as integers: a third of the size of RFC 3339, and ten times quicker to write.
+mod micros {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use crate::types::Timestamp;
+
+    pub(super) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(time.as_micros())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        i64::deserialize(deserializer).map(Timestamp::from_micros)
+    }
 }

@@ -1,0 +1,153 @@
+//! `Keeper`: renews the leases of the runs that this process works on, in one background task.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    journal::run::Run,
+    runtime::{Context, Runtime},
+    storage::Storage,
+    types::{RunId, TenantId},
+};
+
+/// How many leases are renewed at the same time.
+const PARALLEL_RENEWALS: usize = 64;
+
+/// Runs are told apart by tenant too: a host may choose ids.
+type Key = (TenantId, RunId);
+
+/// Renews leases in time; its task begins with the first run and ends when there is none left at a heartbeat.
+pub(super) struct Keeper {
+    storage: Storage,
+    runtime: Runtime,
+    ttl: Duration,
+    heartbeat: Duration,
+    // A std mutex: no await happens while it is held.
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    runs: HashMap<Key, Weak<Run>>,
+    working: bool,
+}
+
+impl Keeper {
+    pub(super) fn new(storage: Storage, runtime: Runtime, ttl: Duration, heartbeat: Duration) -> Arc<Self> {
+        Arc::new(Self { storage, runtime, ttl, heartbeat, held: Mutex::default() })
+    }
+
+    /// Takes the place of a run in this process, before its lease is asked for.
+    ///
+    /// The store cannot tell two journals of one owner apart: the second would fence the first off.
+    pub(super) fn reserve(self: &Arc<Self>, ctx: &Context) -> Result<Place> {
+        let key = (ctx.tenant().clone(), ctx.run_id());
+        match self.lock().runs.entry(key.clone()) {
+            Entry::Vacant(vacant) => vacant.insert(Weak::new()),
+            Entry::Occupied(_) => {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    "journal.open",
+                    "the run is open in this process already",
+                )
+                .with("run", ctx.run_id()));
+            }
+        };
+        Ok(Place { keeper: Arc::clone(self), key })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn work(self: Arc<Self>) {
+        let idle = Idle(&self);
+        let stop = self.runtime.tasks().cancel();
+        while stop.run("journal.keep", self.runtime.clock().sleep(self.heartbeat)).await.is_ok() {
+            let runs: Vec<_> = {
+                let mut held = self.lock();
+                if held.runs.is_empty() {
+                    // Under the lock, so that a run that comes now starts a new task.
+                    held.working = false;
+                    return std::mem::forget(idle);
+                }
+                held.runs.values().filter_map(Weak::upgrade).collect()
+            };
+            stream::iter(runs).for_each_concurrent(PARALLEL_RENEWALS, |run| self.renew(run)).await;
+        }
+    }
+
+    async fn renew(&self, run: Arc<Run>) {
+        let renewal = async {
+            tokio::select! {
+                biased;
+                renewed = self.storage.renew(run.ctx(), run.grant(), self.ttl) => renewed,
+                () = self.runtime.clock().sleep(self.heartbeat) => {
+                    Err(Error::new(ErrorKind::Timeout, "journal.keep", "the store did not answer within a heartbeat"))
+                }
+            }
+        };
+        match renewal.await {
+            Ok(grant) => run.extend(grant.expires),
+            // A store that fails may come back in time; a lease that lapsed may be somebody else's.
+            Err(err) if err.kind() == ErrorKind::Conflict || run.expires() <= run.ctx().now() => {
+                run.lose(&err);
+            }
+            Err(err) => {
+                tracing::warn!(run = %run.ctx().run_id(), error = %err, "a lease was not renewed, trying again");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").field("runs", &self.lock().runs.len()).finish_non_exhaustive()
+    }
+}
+
+/// Notes that the task has ended, also when it was aborted or a backend panicked.
+struct Idle<'a>(&'a Keeper);
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.lock().working = false;
+    }
+}
+
+/// The place of a run among those that this process works on; dropping it forgets the run.
+#[derive(Debug)]
+pub(super) struct Place {
+    keeper: Arc<Keeper>,
+    key: Key,
+}
+
+impl Place {
+    /// Has the run's lease renewed from now on.
+    pub(super) fn keep(&self, run: Weak<Run>) {
+        let start = {
+            let mut held = self.keeper.lock();
+            if let Some(place) = held.runs.get_mut(&self.key) {
+                *place = run;
+            }
+            !std::mem::replace(&mut held.working, true)
+        };
+        if start {
+            let keeper = Arc::clone(&self.keeper);
+            drop(self.keeper.runtime.tasks().spawn("journal.keeper", keeper.work()));
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.keeper.lock().runs.remove(&self.key);
+    }
+}

@@ -1,0 +1,298 @@
+//! `Journal`: the handle to one run that this process works on.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    journal::{Entry, Fact, journals::Shared, keeper::Place},
+    runtime::{Cancel, Context},
+    storage::{Append, Grant},
+    types::{RunId, Timestamp},
+};
+
+/// A run that this process owns; cloning gives the same one.
+///
+/// Appends of parallel agents all land, each batch together.
+/// Dropping the last clone without [`Journal::finish`] leaves the lease to lapse, so that another may resume the run.
+#[derive(Clone, Debug)]
+pub struct Journal(pub(super) Arc<Run>);
+
+pub(super) struct Run {
+    shared: Arc<Shared>,
+    ctx: Context,
+    grant: Grant,
+    /// Microseconds; the grant itself never changes, because its token does not.
+    expires: AtomicI64,
+    place: Mutex<Option<Place>>,
+    entries: Arc<[Entry]>,
+    at_path: HashMap<Arc<str>, Vec<usize>>,
+    // A std mutex: no await happens while it is held.
+    steps: Mutex<HashMap<Arc<str>, Step>>,
+}
+
+enum Step {
+    Working,
+    Completed(Value),
+    Failed(Error),
+}
+
+impl Journal {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        ctx: Context,
+        grant: Grant,
+        place: Place,
+        entries: Arc<[Entry]>,
+    ) -> Self {
+        let mut at_path = HashMap::<_, Vec<_>>::new();
+        let mut steps = HashMap::new();
+        for (index, entry) in entries.iter().enumerate() {
+            at_path.entry(Arc::clone(&entry.path)).or_default().push(index);
+            let step = match &entry.fact {
+                Fact::StepCompleted { value } => Step::Completed(value.clone()),
+                Fact::StepFailed { error } => Step::Failed(error.clone()),
+                _ => continue,
+            };
+            steps.insert(Arc::clone(&entry.path), step);
+        }
+        let run = Arc::new(Run {
+            shared,
+            ctx,
+            expires: AtomicI64::new(grant.expires.as_micros()),
+            grant,
+            place: Mutex::new(None),
+            entries,
+            at_path,
+            steps: Mutex::new(steps),
+        });
+        place.keep(Arc::downgrade(&run));
+        *run.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+        Self(run)
+    }
+
+    /// The run.
+    #[must_use]
+    pub fn run_id(&self) -> RunId {
+        self.0.ctx.run_id()
+    }
+
+    /// The token of the context that the run was created or opened with; it is cancelled when the lease is lost.
+    #[must_use]
+    pub fn cancel(&self) -> &Cancel {
+        self.0.ctx.cancel()
+    }
+
+    /// The entries that stood at a path when the run was opened; none in a run that was just created.
+    #[must_use]
+    pub fn recorded(&self, path: &str) -> Vec<Entry> {
+        let places = self.0.at_path.get(path).into_iter().flatten();
+        places.filter_map(|place| self.0.entries.get(*place)).cloned().collect()
+    }
+
+    /// Appends facts at the context's path, all or none, and returns how many entries the run has then.
+    ///
+    /// They are durable when it returns, where the store is durable.
+    ///
+    /// # Errors
+    /// `Conflict` when the run has ended, or has another owner by now: then its token is cancelled.
+    /// `Unavailable` and the other errors of the store.
+    ///
+    /// # Cancellation
+    /// A cancelled context does not stop it, so that a run can record its end.
+    /// Dropping the future leaves all of the facts or none.
+    pub async fn append(&self, ctx: &Context, facts: &[Fact]) -> Result<u64> {
+        let run = &*self.0;
+        let records = run.shared.encode(ctx, facts)?;
+        // The lease has the name of the stream.
+        let append = Append { fence: Some(&run.grant.fence), records, ..Append::to(&run.grant.fence.lease) };
+        match run.shared.storage.append(&run.ctx, append).await {
+            Ok(length) => {
+                run.shared.tails.notify(&run.ctx);
+                Ok(length)
+            }
+            Err(err) => {
+                if err.kind() == ErrorKind::Conflict {
+                    run.lose(&err);
+                }
+                Err(err)
+            }
+        }
+    }
+
+    /// Gives the value that was recorded for `key` below the context's path, or does the work and records its value.
+    ///
+    /// The work gets a context with that path and an idempotency key that stays the same over crashes.
+    /// An error of the work is recorded too and given again, unless the run was cancelled meanwhile.
+    ///
+    /// # Errors
+    /// The error of the work; `Conflict` when the same step is under way in this process; `Corrupt` when the recorded
+    /// value is not a `T`; what [`Journal::append`] says.
+    ///
+    /// # Cancellation
+    /// Dropping the future drops the work and records nothing; the step may be asked for again.
+    pub async fn step<T, W, F>(&self, ctx: &Context, key: &str, work: W) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        W: FnOnce(Context) -> F,
+        F: Future<Output = Result<T>>,
+    {
+        let ctx = ctx.child(key);
+        let path = Arc::clone(ctx.path());
+        let working = match self.0.begin(&path)? {
+            Begun::Recorded(recorded) => return value_of(recorded?, &path),
+            Begun::Working(working) => working,
+        };
+        let ctx = ctx.with_idempotency_key(format!("{}/{path}", self.run_id()));
+        match work(ctx.clone()).await {
+            Ok(done) => {
+                let value = serde_json::to_value(&done).map_err(|err| {
+                    Error::new(ErrorKind::InvalidInput, "journal.step", "the value cannot be written as JSON")
+                        .with("path", &path)
+                        .caused_by(err)
+                })?;
+                let fact = Fact::StepCompleted { value };
+                self.append(&ctx, std::slice::from_ref(&fact)).await?;
+                working.end(fact);
+                Ok(done)
+            }
+            Err(err) if err.kind() == ErrorKind::Cancelled || ctx.cancel().is_cancelled() => Err(err),
+            Err(err) => {
+                let fact = Fact::StepFailed { error: err.clone() };
+                self.append(&ctx, std::slice::from_ref(&fact)).await?;
+                working.end(fact);
+                Err(err)
+            }
+        }
+    }
+
+    /// Appends the end of the run and gives the lease back; the last fact is how the run ended.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the last fact is no end; what [`Journal::append`] says: then the run is still owned.
+    pub async fn finish(&self, ctx: &Context, facts: &[Fact]) -> Result<u64> {
+        if !facts.last().is_some_and(Fact::is_end) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "journal.finish",
+                "expected an end as the last fact",
+            )
+            .with("run", self.run_id()));
+        }
+        let length = self.append(ctx, facts).await?;
+        let run = &*self.0;
+        // First, so that the keeper does not renew what is given back.
+        let place = run.take_place();
+        if let Err(err) = run.shared.storage.release(&run.ctx, &run.grant).await {
+            // The end is durable, and the lease lapses by itself.
+            tracing::debug!(run = %self.run_id(), error = %err, "a lease was not given back");
+        }
+        drop(place);
+        Ok(length)
+    }
+}
+
+impl Run {
+    pub(super) fn ctx(&self) -> &Context {
+        &self.ctx
+    }
+
+    pub(super) fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    pub(super) fn expires(&self) -> Timestamp {
+        Timestamp::from_micros(self.expires.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn extend(&self, expires: Timestamp) {
+        self.expires.store(expires.as_micros(), Ordering::Relaxed);
+    }
+
+    /// The run belongs to somebody else: stops the work and the renewals.
+    pub(super) fn lose(&self, cause: &Error) {
+        if let Some(place) = self.take_place() {
+            tracing::warn!(run = %self.ctx.run_id(), error = %cause, "the run is not ours any more");
+            self.ctx.cancel().cancel();
+            drop(place);
+        }
+    }
+
+    fn take_place(&self) -> Option<Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn steps(&self) -> MutexGuard<'_, HashMap<Arc<str>, Step>> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin<'a>(&'a self, path: &'a Arc<str>) -> Result<Begun<'a>> {
+        let mut steps = self.steps();
+        match steps.get(path) {
+            Some(Step::Completed(value)) => return Ok(Begun::Recorded(Ok(value.clone()))),
+            Some(Step::Failed(error)) => return Ok(Begun::Recorded(Err(error.clone()))),
+            Some(Step::Working) => {
+                return Err(Error::new(ErrorKind::Conflict, "journal.step", "the step is under way already")
+                    .with("path", path));
+            }
+            None => steps.insert(Arc::clone(path), Step::Working),
+        };
+        drop(steps);
+        Ok(Begun::Working(Working { run: self, path }))
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("run", &self.ctx.run_id()).finish_non_exhaustive()
+    }
+}
+
+enum Begun<'a> {
+    Recorded(Result<Value>),
+    Working(Working<'a>),
+}
+
+/// A step under way; dropped before its end it may begin again.
+struct Working<'a> {
+    run: &'a Run,
+    path: &'a Arc<str>,
+}
+
+impl Working<'_> {
+    fn end(self, fact: Fact) {
+        let step = match fact {
+            Fact::StepCompleted { value } => Step::Completed(value),
+            Fact::StepFailed { error } => Step::Failed(error),
+            _ => return,
+        };
+        self.run.steps().insert(Arc::clone(self.path), step);
+    }
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        let mut steps = self.run.steps();
+        if matches!(steps.get(self.path), Some(Step::Working)) {
+            steps.remove(self.path);
+        }
+    }
+}
+
+fn value_of<T: DeserializeOwned>(value: Value, path: &str) -> Result<T> {
+    serde_json::from_value(value).map_err(|err| {
+        Error::new(ErrorKind::Corrupt, "journal.step", "the recorded value does not have the expected form")
+            .with("path", path)
+            .caused_by(err)
+    })
+}

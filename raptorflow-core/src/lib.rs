@@ -11,6 +11,7 @@ pub mod runtime;
 
 pub mod storage;
 
+pub mod economics;
 pub mod event;
 pub mod security;
 

@@ -15,9 +15,9 @@ pub mod economics;
 pub mod event;
 pub mod security;
 
-pub mod model;
-
 pub mod journal;
+
+pub mod model;
 
 pub mod tool;
 

@@ -197,7 +197,9 @@ fn unknown<'a>(known: &Known, span: &'a str) -> Option<&'a str> {
     if !plain || !symbol || (segments.len() > 1 && FOREIGN.contains(first)) {
         return None;
     }
-    segments.into_iter().find(|segment| *segment != "crate" && !known.has_name(segment))
+    segments
+        .into_iter()
+        .find(|segment| *!matches!(*segment, "crate" | "self" | "super") && !known.has_name(segment))
 }
 
 fn paths_exist(files: &[File]) -> Vec<String> {

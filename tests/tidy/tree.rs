@@ -56,9 +56,17 @@ impl File {
         self.code.get_or_init(|| rust::blank(&self.text, rust::Keep::Code))
     }
 
-    /// The code without its test modules.
+    /// The code without its test modules; nothing of a file that is one.
     pub(crate) fn library_code(&self) -> String {
-        rust::without_tests(self.code())
+        self.library(self.code())
+    }
+
+    /// The same of a text that [`rust::blank`] made.
+    pub(crate) fn library(&self, code: &str) -> String {
+        if self.path.split('/').any(|part| matches!(part, "tests" | "tests.rs")) {
+            return code.bytes().map(|b| if b == b'\n' { '\n' } else { ' ' }).collect();
+        }
+        rust::without_tests(code)
     }
 
     /// One finding in this file; the line counts from 1.

@@ -25,7 +25,7 @@ CREATE TABLE streams (
     UNIQUE (tenant, name)
 ) STRICT;
 
--- id is stream << 32 | sequence: one tree, so that an append touches one page and a replay reads neighbours.
+-- id is stream << 32 | sequence: one tree, so that an append touches one page and a replay reads neighbors.
 CREATE TABLE records (
     id INTEGER PRIMARY KEY,
     checksum INTEGER NOT NULL,

@@ -7,6 +7,7 @@
 
 mod backends;
 mod bus;
+mod cloud;
 mod envelope;
 mod filter;
 mod kind;

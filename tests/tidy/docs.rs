@@ -199,7 +199,7 @@ fn unknown<'a>(known: &Known, span: &'a str) -> Option<&'a str> {
     }
     segments
         .into_iter()
-        .find(|segment| *!matches!(*segment, "crate" | "self" | "super") && !known.has_name(segment))
+        .find(|segment| !matches!(*segment, "crate" | "self" | "super") && !known.has_name(segment))
 }
 
 fn paths_exist(files: &[File]) -> Vec<String> {

@@ -135,10 +135,31 @@ fn one(root: &Path, step: Step) -> Outcome {
         }
         Err(problem) => {
             println!("{title:<18} FAILED  {:>7.1} s  {problem}", ended.took.as_secs_f64());
-            println!("--- output of {title} ---\n{}\n--- end of {title} ---", ended.output.trim_end());
+            println!("--- output of {title}, whole in {} ---", log.display());
+            for line in ended.output.lines().filter(|line| tells_something(line)) {
+                println!("{line}");
+            }
+            println!("--- end of {title} ---");
         }
     }
     Outcome { step, result: ended.result, took: ended.took, counts }
+}
+
+/// Leaves out what a build says while all goes well.
+fn tells_something(line: &str) -> bool {
+    const PROGRESS: [&str; 9] = [
+        "Compiling ",
+        "Checking ",
+        "Documenting ",
+        "Downloading ",
+        "Downloaded ",
+        "Locking ",
+        "Updating ",
+        "Blocking ",
+        "Finished ",
+    ];
+    let progress = PROGRESS.iter().any(|word| line.trim_start().starts_with(word));
+    !progress && !(line.starts_with("test ") && line.ends_with(" ok"))
 }
 
 fn line(group: Group, outcomes: &[&Outcome]) -> String {
@@ -203,6 +224,14 @@ mod tests {
             line(Group::Python, &[&tests, &types]),
             "python:    4 passed, 0 failed, 1 skipped, failed steps: types (3.0 s)"
         );
+    }
+
+    #[test]
+    fn what_goes_well_is_left_out_of_the_output_of_a_failure() {
+        assert!(!tells_something("   Compiling serde v1.0.229"));
+        assert!(!tells_something("test runtime::sleeps ... ok"));
+        assert!(tells_something("test runtime::sleeps ... FAILED"));
+        assert!(tells_something("error[E0432]: unresolved import"));
     }
 
     #[test]

@@ -1,7 +1,11 @@
-//! Test doubles, and conformance cases for backends of your own; behind the feature `testing`.
+//! Test doubles, and the conformance cases that every backend must pass, also one of your own.
 //!
-//! Row 14 of the house.
+//! Row 14 of the house, behind the feature `testing`.
+//! Nothing of it belongs into a running program: the cases panic where a contract does not hold.
 
+mod clock;
+pub mod conformance;
 mod model;
 
+pub use clock::ManualClock;
 pub use model::{Reply, ScriptedModel};

@@ -199,11 +199,9 @@ impl Log for MemoryStore {
         Ok(self.read(ctx, |tenant| {
             let records = tenant.streams.get(stream).map_or(&[][..], Vec::as_slice);
             let rest = usize::try_from(from).ok().and_then(|from| records.get(from..)).unwrap_or_default();
-            (from..)
-                .zip(rest)
-                .take(limit)
-                .map(|(sequence, data)| Record { sequence, data: data.clone() })
-                .collect()
+            // The data leads: the numbers behind the largest offset must not be counted.
+            let record = |(data, sequence): (&Bytes, u64)| Record { sequence, data: data.clone() };
+            rest.iter().take(limit).zip(from..).map(record).collect()
         }))
     }
 

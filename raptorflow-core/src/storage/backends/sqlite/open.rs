@@ -49,8 +49,9 @@ fn connect(config: &SqliteConfig, more: OpenFlags) -> Result<Connection> {
 }
 
 fn prepare(conn: &mut Connection, config: &SqliteConfig) -> Result<()> {
-    // Before anything is written: a file of another program stays as it is.
-    let fresh = check_format(conn)?;
+    // Before anything is written: a file of another program stays as it is. In a transaction: another process
+    // may be making the tables.
+    let fresh = check_format(&*conn.transaction().or_fault(OPERATION)?)?;
     write_ahead(conn)?;
     let synchronous = match config.durability {
         Durability::Sync => "FULL",

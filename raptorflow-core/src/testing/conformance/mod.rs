@@ -1,0 +1,23 @@
+//! Contracts as cases: each line of a trait's contract is one case, run over every backend.
+//!
+//! A backend of your own passes the same cases:
+//!
+//! ```
+//! use raptorflow_core::{storage::{Capability, Storage}, testing::conformance::{StorageSubject, storage_cases}};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> raptorflow_core::Result<()> {
+//! for case in storage_cases() {
+//!     let subject = StorageSubject::new(Capability::new(false, false), |_runtime| async { Ok(Storage::memory()) });
+//!     if case.missing(&subject).is_none() {
+//!         (case.run)(subject).await?;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod case;
+mod storage;
+
+pub use case::{Case, Running, Subject};
+pub use storage::{StorageSubject, storage_cases};

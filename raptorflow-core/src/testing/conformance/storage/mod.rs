@@ -1,0 +1,10 @@
+//! Cases that every storage backend must pass.
+
+mod key_value;
+mod lease;
+mod list;
+mod log;
+mod subject;
+
+pub use list::storage_cases;
+pub use subject::StorageSubject;

@@ -1,0 +1,110 @@
+//! The backends that this build and machine offer, and their trials.
+
+use std::{future::Future, path::PathBuf, sync::Arc};
+
+use libtest_mimic::{Completion, Failed, Trial};
+use raptorflow_core::{
+    error::{Error, ErrorKind, Result},
+    storage::{Capability, SqliteConfig, SqliteStore, Storage},
+    testing::conformance::{Case, StorageSubject, Subject, storage_cases},
+};
+use tempfile::TempDir;
+
+/// A backend of one contract and how to get a fresh place of it.
+pub(crate) struct Backend<S> {
+    /// The contract: the first part of a trial's name.
+    contract: &'static str,
+    /// The backend: the second part, and the word in `RAPTORFLOW_REQUIRE`.
+    name: &'static str,
+    /// A fresh place, or why there is none on this machine.
+    fresh: fn() -> std::result::Result<S, String>,
+}
+
+/// All trials of all contracts.
+pub(crate) fn trials(required: &str) -> Vec<Trial> {
+    let storage = [
+        Backend { contract: "storage", name: "memory", fresh: || Ok(memory()) },
+        Backend { contract: "storage", name: "sqlite", fresh: || Ok(sqlite()) },
+    ];
+    let required: Vec<&str> = required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let known: Vec<&str> = storage.iter().map(|backend| backend.name).collect();
+    let mut trials = of_contract(&storage, &storage_cases(), &required);
+    trials.extend(required.into_iter().filter(|name| !known.contains(name)).map(unknown));
+    trials
+}
+
+/// Runs a future on a runtime of two threads.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(work)
+}
+
+fn of_contract<S>(backends: &[Backend<S>], cases: &[Case<S>], required: &[&str]) -> Vec<Trial>
+where
+    S: Subject + Send + 'static,
+{
+    let mut trials = Vec::new();
+    for backend in backends {
+        for case in cases {
+            let name = format!("{}::{}::{}", backend.contract, backend.name, case.name);
+            let (fresh, case) = (backend.fresh, *case);
+            let must = required.contains(&backend.name);
+            trials.push(Trial::ignorable_test(name, move || check(fresh, case, must)));
+        }
+    }
+    trials
+}
+
+fn check<S: Subject>(
+    fresh: fn() -> std::result::Result<S, String>,
+    case: Case<S>,
+    must: bool,
+) -> std::result::Result<Completion, Failed> {
+    let subject = match fresh() {
+        Ok(subject) => subject,
+        Err(absent) if must => return Err(format!("required, but absent: {absent}").into()),
+        Err(absent) => return Ok(Completion::ignored_with(absent)),
+    };
+    if let Some(need) = case.missing(&subject) {
+        return Ok(Completion::ignored_with(format!("needs {need}")));
+    }
+    block_on((case.run)(subject)).map_err(|err| format!("{err:#}"))?;
+    Ok(Completion::Completed)
+}
+
+fn unknown(name: &str) -> Trial {
+    let message = format!("RAPTORFLOW_REQUIRE names a backend that this build does not have: {name}");
+    Trial::test(format!("require::{name}"), move || Err(message.into()))
+}
+
+fn memory() -> StorageSubject {
+    StorageSubject::new(Capability::new(false, false), |_runtime| async { Ok(Storage::memory()) })
+}
+
+fn sqlite() -> StorageSubject {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let file = |folder: &TempDir| folder.path().join("store.db");
+    let damaged = Arc::clone(&folder);
+    StorageSubject::new(Capability::new(true, true), move |runtime| {
+        let config = SqliteConfig::new(file(&folder));
+        async move { Ok(Storage::from_store(Arc::new(SqliteStore::open(&runtime, config).await?))) }
+    })
+    .with_damage(move || {
+        let path = file(&damaged);
+        async move { damage(path) }
+    })
+}
+
+fn damage(path: PathBuf) -> Result<()> {
+    let work = || {
+        let raw = rusqlite::Connection::open(path)?;
+        raw.execute("UPDATE entries SET value = x'00' WHERE key = 'damaged'", [])?;
+        let stream = "SELECT id << 32 FROM streams WHERE name = 'damaged'";
+        raw.execute(&format!("UPDATE records SET data = x'00' WHERE id = ({stream}) + 1"), [])
+    };
+    let changed = work().map_err(|err| {
+        Error::new(ErrorKind::Internal, "conformance.damage", "cannot damage").caused_by(err)
+    })?;
+    assert_eq!(changed, 1, "nothing was damaged");
+    Ok(())
+}

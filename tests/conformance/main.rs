@@ -1,0 +1,27 @@
+//! Every case of every contract over every backend, and what else a backend promises, as one test binary.
+//!
+//! A case is named `storage::sqlite::scan_yields_keys_in_byte_order`.
+//! What a build or machine lacks is shown as ignored; `RAPTORFLOW_REQUIRE=name,name` makes its absence a failure.
+
+// A test fails loudly; Clippy does not see that a binary with a harness of its own is one.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr, clippy::unwrap_used)]
+
+mod backends;
+mod child;
+mod model;
+mod sqlite;
+
+use std::{env, process::ExitCode};
+
+use libtest_mimic::{Arguments, run};
+
+fn main() -> ExitCode {
+    if let Some(job) = child::Job::of_this_process() {
+        return job.run();
+    }
+    let required = env::var("RAPTORFLOW_REQUIRE").unwrap_or_default();
+    let mut trials = backends::trials(&required);
+    trials.extend(model::trials());
+    trials.extend(sqlite::trials());
+    run(&Arguments::from_args(), trials).exit_code()
+}

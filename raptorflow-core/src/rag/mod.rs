@@ -4,23 +4,29 @@
 //! [`KnowledgeBase`] is the handle: it chunks, embeds, indexes, searches and assembles cited context.
 
 mod assemble;
+mod builder;
+mod catalog;
 mod chunk;
 mod document;
 mod embed;
+mod filter;
 mod fusion;
 mod ingest;
 mod knowledge;
 pub mod lexical;
 mod load;
+mod record;
 mod retrieve;
 pub mod vector;
 
-pub use assemble::{Citation, CitedContext};
-pub use chunk::{Chunker, MarkdownChunker};
-pub use document::{Chunk, Document};
-pub use embed::{Embedder, HashingEmbedder};
-pub use fusion::reciprocal_rank_fusion;
-pub use ingest::{IngestReport, Progress};
+pub use assemble::{Citation, CitedContext, estimate_tokens};
+pub use builder::KnowledgeBaseBuilder;
+pub use chunk::{Chunker, MarkdownChunker, Span, chunks};
+pub use document::{Chunk, Document, Place};
+pub use embed::{Corpus, Embedder, FnEmbedder, HashingEmbedder};
+pub use filter::Filter;
+pub use fusion::{Fusion, convex_combination, reciprocal_rank_fusion};
+pub use ingest::{Ingest, IngestReport, Progress};
 pub use knowledge::KnowledgeBase;
-pub use load::{LoadLimits, load_folder};
-pub use retrieve::{Hit, Mode, Retriever, Search};
+pub use load::{LoadLimits, Loaded, load_folder};
+pub use retrieve::{Hit, Mode, Retriever, ScoreParts, Search};

@@ -1,0 +1,429 @@
+//! `KnowledgeBase`: documents of one tenant, chunked, embedded, indexed, searched and cited.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tracing::Instrument as _;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    event::{Bus, Event, EventKind},
+    rag::{
+        assemble::{CitedContext, assemble},
+        builder::KnowledgeBaseBuilder,
+        catalog::{Catalog, Entry},
+        chunk::Chunker,
+        document::{Chunk, Document},
+        embed::{Embedder, check_output},
+        ingest::Ingest,
+        lexical::{LexicalIndex, LexicalQuery},
+        record::document_key,
+        retrieve::{Found, Mode, ScoreParts, Search},
+        vector::{Scored, VectorIndex, VectorQuery},
+    },
+    runtime::{Context, names},
+    storage::{Expect, Storage},
+};
+
+/// How deep each list goes before two are fused.
+const FUSION_DEPTH: usize = 200;
+/// How many chunks compete for a place in a context.
+const CONTEXT_DEPTH: usize = 60;
+
+/// Documents of one tenant; cloning shares them.
+///
+/// Documents, the places of their chunks and their vectors are stored; the indexes live in memory and are rebuilt on
+/// opening, so one open handle (with its clones) is the only writer of a store's name: another process sees changes
+/// when it opens anew.
+/// Searches run while documents are added; a search sees each document before or after a change, never in between.
+///
+/// With [`crate::rag::HashingEmbedder`] searches go by words unless asked otherwise, because hashed vectors rank worse
+/// than BM25 and make a fused search worse; with a semantic embedder they are hybrid.
+///
+/// ```
+/// use raptorflow_core::rag::{Document, HashingEmbedder, KnowledgeBase};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let kb = KnowledgeBase::open("memory:", HashingEmbedder::default()).await?;
+/// kb.add([
+///     Document::new("plans", "# Plans\n\nThe basic plan costs ₹499 a month.").with("lang", "en"),
+///     Document::new("refunds", "# Refunds\n\nMoney goes back within seven days."),
+/// ])
+/// .await?;
+/// let hits = kb.search("how much is the basic plan?").k(1).await?;
+/// assert_eq!((&*hits[0].document, hits[0].lines), ("plans", (1, 3)));
+/// let context = kb.context("basic plan", 200).await?;
+/// assert!(context.text.starts_with("[1] plans:1-3"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct KnowledgeBase {
+    inner: Arc<Inner>,
+    ctx: Context,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    storage: Storage,
+    /// What the storage keys of documents begin with.
+    prefix: String,
+    embedder: Arc<dyn Embedder>,
+    chunker: Arc<dyn Chunker>,
+    indexes: Indexes,
+    bus: Option<Bus>,
+    /// One change at a time, so that storage and indexes agree on the order; searches do not wait for it.
+    turn: Semaphore,
+}
+
+/// The indexes and the catalog that says which of their keys count.
+#[derive(Debug)]
+pub(crate) struct Indexes {
+    vectors: Arc<dyn VectorIndex>,
+    lexical: Arc<dyn LexicalIndex>,
+    catalog: RwLock<Catalog>,
+}
+
+impl Indexes {
+    pub(crate) fn new(vectors: Arc<dyn VectorIndex>, lexical: Arc<dyn LexicalIndex>) -> Self {
+        Self { vectors, lexical, catalog: RwLock::default() }
+    }
+
+    pub(crate) fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
+        // A std lock: no await happens while it is held.
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn reserve(&self, chunks: usize) -> u64 {
+        self.catalog.write().unwrap_or_else(PoisonError::into_inner).reserve(chunks)
+    }
+
+    /// Adds chunks under keys that the catalog does not have yet, so that no search returns them.
+    pub(crate) async fn put(
+        &self,
+        ctx: &Context,
+        texts: &[(u64, String)],
+        vectors: &[(u64, Vec<f32>)],
+    ) -> Result<()> {
+        let texts: Vec<(u64, &str)> = texts.iter().map(|(key, text)| (*key, text.as_str())).collect();
+        let vectors: Vec<(u64, &[f32])> =
+            vectors.iter().map(|(key, vector)| (*key, vector.as_slice())).collect();
+        self.lexical.put(ctx, &texts).await?;
+        self.vectors.put(ctx, &vectors).await
+    }
+
+    /// Makes documents current, all at once for searches, and returns those that they replace.
+    pub(crate) fn commit(&self, entries: Vec<Entry>) -> Vec<Arc<Entry>> {
+        let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        entries.into_iter().filter_map(|entry| catalog.insert(entry)).collect()
+    }
+
+    /// Takes a document out of the catalog.
+    fn withdraw(&self, id: &str) -> Option<Arc<Entry>> {
+        self.catalog.write().unwrap_or_else(PoisonError::into_inner).remove(id)
+    }
+
+    /// Removes the chunks of documents that the catalog no longer has.
+    pub(crate) async fn forget(&self, ctx: &Context, old: &[Arc<Entry>]) -> Result<()> {
+        let keys: Vec<u64> = old.iter().flat_map(|entry| entry.keys()).collect();
+        if !keys.is_empty() {
+            self.vectors.delete(ctx, &keys).await?;
+            self.lexical.delete(ctx, &keys).await?;
+        }
+        Ok(())
+    }
+}
+
+impl KnowledgeBase {
+    /// Opens the knowledge base in a store, for example `sqlite:kb.db` or `memory:`, for the default tenant.
+    ///
+    /// # Errors
+    /// As [`KnowledgeBaseBuilder::open`] and [`Storage::open`].
+    pub async fn open(uri: &str, embedder: impl Embedder) -> Result<Self> {
+        Self::builder(embedder).storage(Storage::open(uri).await?).open().await
+    }
+
+    /// A new one in memory, for the default tenant.
+    ///
+    /// # Errors
+    /// `Unavailable` outside of a Tokio runtime.
+    pub async fn in_memory(embedder: impl Embedder) -> Result<Self> {
+        Self::builder(embedder).open().await
+    }
+
+    /// Wires one with a store, tenant, bus, chunker and indexes of choice.
+    pub fn builder(embedder: impl Embedder) -> KnowledgeBaseBuilder {
+        KnowledgeBaseBuilder::new(Arc::new(embedder))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the builder is the only caller and names each")]
+    pub(crate) fn new(
+        ctx: Context,
+        name: String,
+        storage: Storage,
+        prefix: String,
+        embedder: Arc<dyn Embedder>,
+        chunker: Arc<dyn Chunker>,
+        indexes: Indexes,
+        bus: Option<Bus>,
+    ) -> Self {
+        let turn = Semaphore::new(1);
+        Self { inner: Arc::new(Inner { name, storage, prefix, embedder, chunker, indexes, bus, turn }), ctx }
+    }
+
+    /// The same documents under another context: its run, deadline and cancellation.
+    ///
+    /// # Errors
+    /// `PermissionDenied` when the context belongs to another tenant.
+    pub fn with_context(&self, ctx: &Context) -> Result<Self> {
+        if ctx.tenant() == self.ctx.tenant() {
+            return Ok(Self { inner: Arc::clone(&self.inner), ctx: ctx.clone() });
+        }
+        let message = "the knowledge base belongs to another tenant; open one for this tenant";
+        Err(Error::new(ErrorKind::PermissionDenied, "rag.context", message)
+            .with("knowledge_base", &self.inner.name)
+            .with("tenant", ctx.tenant()))
+    }
+
+    /// Its name in the store.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// What embeds its documents.
+    #[must_use]
+    pub fn embedder(&self) -> &Arc<dyn Embedder> {
+        &self.inner.embedder
+    }
+
+    /// How many documents it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.inner.indexes.catalog().len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many chunks its documents have together.
+    #[must_use]
+    pub fn chunk_count(&self) -> usize {
+        self.inner.indexes.catalog().chunk_count()
+    }
+
+    /// The ids of all documents, in order.
+    #[must_use]
+    pub fn ids(&self) -> Vec<Arc<str>> {
+        self.inner.indexes.catalog().ids().cloned().collect()
+    }
+
+    /// A document; `None` when there is none of this id.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<Document> {
+        self.inner.indexes.catalog().get(id).map(|entry| entry.document.clone())
+    }
+
+    /// The chunks of a document in order; none when there is no such document.
+    #[must_use]
+    pub fn chunks(&self, id: &str) -> Vec<Chunk> {
+        let entry = self.inner.indexes.catalog().get(id).cloned();
+        entry.map_or_else(Vec::new, |entry| (0..entry.places.len()).filter_map(|n| entry.chunk(n)).collect())
+    }
+
+    /// Adds documents; one of an id that exists replaces it, and one that did not change costs nothing.
+    pub fn add<D>(&self, documents: D) -> Ingest
+    where
+        D: IntoIterator<Item = Document>,
+        D::IntoIter: Send + 'static,
+    {
+        Ingest::new(self.clone(), Box::new(documents.into_iter()))
+    }
+
+    /// Replaces a document and says whether that changed anything.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of its id, `InvalidInput` when it cannot be used; else as [`Ingest`].
+    pub async fn update(&self, document: Document) -> Result<bool> {
+        if self.inner.indexes.catalog().get(&document.id).is_none() {
+            return Err(Error::new(ErrorKind::NotFound, "rag.update", "there is no document of this id")
+                .with("document", &document.id));
+        }
+        let report = self.add([document]).strict().await?;
+        Ok(report.updated + report.added > 0)
+    }
+
+    /// Removes a document and says whether there was one.
+    ///
+    /// # Errors
+    /// What the storage says; `Cancelled` and `Timeout` by the context.
+    ///
+    /// # Cancellation
+    /// The document is removed or not; one that storage lost but memory still has is gone after opening anew.
+    pub async fn delete(&self, id: &str) -> Result<bool> {
+        let _turn = self.turn("rag.delete").await?;
+        self.remove(id).await
+    }
+
+    /// A search; describe it further and await it.
+    pub fn search(&self, query: impl Into<String>) -> Search {
+        Search::new(self.clone(), query.into())
+    }
+
+    /// The best passages for a query within about `max_tokens`, with citations; empty when nothing fits.
+    ///
+    /// # Errors
+    /// As [`Search`].
+    pub async fn context(&self, query: &str, max_tokens: usize) -> Result<CitedContext> {
+        self.context_of(self.search(query).k(CONTEXT_DEPTH), max_tokens).await
+    }
+
+    /// The same for a search of choice; its `k` bounds how many chunks compete.
+    ///
+    /// # Errors
+    /// As [`Search`].
+    pub async fn context_of(&self, search: Search, max_tokens: usize) -> Result<CitedContext> {
+        Ok(assemble(&self.find(&search).await?, max_tokens))
+    }
+
+    pub(crate) fn ctx(&self) -> &Context {
+        &self.ctx
+    }
+
+    pub(crate) fn chunker(&self) -> &Arc<dyn Chunker> {
+        &self.inner.chunker
+    }
+
+    pub(crate) fn indexes(&self) -> &Indexes {
+        &self.inner.indexes
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.inner.storage
+    }
+
+    pub(crate) fn document_key(&self, id: &str) -> String {
+        document_key(&self.inner.prefix, id)
+    }
+
+    /// Waits for the changes before this one.
+    pub(crate) async fn turn(&self, operation: &'static str) -> Result<tokio::sync::SemaphorePermit<'_>> {
+        let closed =
+            |err| Error::new(ErrorKind::Internal, operation, "the knowledge base is closed").caused_by(err);
+        self.ctx.bound(operation, self.inner.turn.acquire()).await?.map_err(closed)
+    }
+
+    /// Removes a document; the caller has the turn.
+    pub(crate) async fn remove(&self, id: &str) -> Result<bool> {
+        let existed = self.inner.indexes.catalog().get(id).is_some();
+        if !existed {
+            return Ok(false);
+        }
+        self.inner.storage.delete(&self.ctx, &self.document_key(id), Expect::Any).await?;
+        let old: Vec<_> = self.inner.indexes.withdraw(id).into_iter().collect();
+        self.inner.indexes.forget(&self.ctx, &old).await?;
+        self.tell(vec![self.event(
+            EventKind::DataDeleted,
+            id,
+            old.iter().map(|entry| entry.places.len()).sum(),
+        )])
+        .await?;
+        Ok(true)
+    }
+
+    /// An event about one document: its id and a count, never its content.
+    pub(crate) fn event(&self, kind: EventKind, document: &str, chunks: usize) -> Event {
+        let data = json!({"knowledge_base": self.inner.name, "document": document, "chunks": chunks});
+        Event { data, ..Event::new(&self.ctx, kind) }
+    }
+
+    pub(crate) async fn tell(&self, events: Vec<Event>) -> Result<()> {
+        match &self.inner.bus {
+            Some(bus) if !events.is_empty() => bus.publish(&self.ctx, events).await,
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn tells(&self) -> bool {
+        self.inner.bus.is_some()
+    }
+
+    /// Runs a search and resolves its keys.
+    pub(crate) async fn find(&self, search: &Search) -> Result<Vec<Found>> {
+        let default = if self.inner.embedder.semantic() { Mode::Hybrid } else { Mode::Lexical };
+        let mode = search.mode.unwrap_or(default);
+        let span = tracing::debug_span!(names::RAG_SEARCH, k = search.k, mode = ?mode);
+        let found = self.ctx.bound("rag.search", self.find_in(search, mode).instrument(span)).await??;
+        if self.tells() {
+            let data = json!({"knowledge_base": self.inner.name, "mode": mode, "hits": found.len()});
+            self.tell(vec![Event { data, ..Event::new(&self.ctx, EventKind::DataQueried) }]).await?;
+        }
+        Ok(found)
+    }
+
+    async fn find_in(&self, search: &Search, mode: Mode) -> Result<Vec<Found>> {
+        if search.query.trim().is_empty() {
+            return Err(Error::new(ErrorKind::InvalidInput, "rag.search", "expected a query with text")
+                .with("field", "query"));
+        }
+        if search.k == 0 {
+            return Ok(Vec::new());
+        }
+        let depth = if mode == Mode::Hybrid { search.k.max(FUSION_DEPTH) } else { search.k };
+        let dense = match mode {
+            Mode::Dense | Mode::Hybrid => self.dense(search, depth).await?,
+            Mode::Lexical => Vec::new(),
+        };
+        let lexical = match mode {
+            Mode::Lexical | Mode::Hybrid => self.lexical(search, depth).await?,
+            Mode::Dense => Vec::new(),
+        };
+        let mut ranked = match mode {
+            Mode::Dense => dense.clone(),
+            Mode::Lexical => lexical.clone(),
+            Mode::Hybrid => search.fusion.fuse(&dense, &lexical),
+        };
+        ranked.truncate(search.k);
+        let part =
+            |list: &[Scored], key| list.iter().find(|scored| scored.key == key).map(|scored| scored.score);
+        let catalog = self.inner.indexes.catalog();
+        let found = ranked.into_iter().filter_map(|Scored { key, score }| {
+            // A document that changed since the index was asked is left out: its text would not be what was found.
+            let (entry, number) = catalog.by_key(key)?;
+            let parts = ScoreParts { dense: part(&dense, key), lexical: part(&lexical, key) };
+            Some(Found { entry: Arc::clone(entry), number: *number, score, parts })
+        });
+        Ok(found.collect())
+    }
+
+    async fn dense(&self, search: &Search, k: usize) -> Result<Vec<Scored>> {
+        let Indexes { vectors, lexical, .. } = &self.inner.indexes;
+        let corpus = lexical.corpus().unwrap_or(&());
+        let vector = self.inner.embedder.embed_query(&self.ctx, &search.query, corpus).await?;
+        check_output(self.inner.embedder.as_ref(), &vector)?;
+        let allows = |key| self.allows(search, key);
+        vectors
+            .search(
+                &self.ctx,
+                VectorQuery { vector: &vector, k, filter: Some(&allows), effort: search.effort },
+            )
+            .await
+    }
+
+    async fn lexical(&self, search: &Search, k: usize) -> Result<Vec<Scored>> {
+        let allows = |key| self.allows(search, key);
+        let query = LexicalQuery { text: &search.query, k, filter: Some(&allows) };
+        self.inner.indexes.lexical.search(&self.ctx, query).await
+    }
+
+    /// Whether a key belongs to a document as it is now, and the filter allows that document.
+    fn allows(&self, search: &Search, key: u64) -> bool {
+        let catalog = self.inner.indexes.catalog();
+        catalog.by_key(key).is_some_and(|(entry, _)| search.filter.allows(&entry.document))
+    }
+}

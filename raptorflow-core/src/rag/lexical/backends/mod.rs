@@ -1,0 +1,5 @@
+//! Lexical indexes of this build.
+
+mod inverted;
+
+pub use inverted::{InvertedConfig, InvertedIndex};

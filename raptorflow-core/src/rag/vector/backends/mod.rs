@@ -1,0 +1,5 @@
+//! Vector indexes of this build.
+
+mod flat;
+
+pub use flat::FlatIndex;

@@ -13,19 +13,18 @@ use crate::{
     journal::{Entry, Fact, Journal, JournalConfig, Journals, Opened, RunStatus},
     runtime::{Context, Runtime},
     storage::{Append, Storage},
-    types::Finish,
 };
 
 fn started() -> Fact {
-    Fact::ExecutionStarted { target: "test".into(), input: json!({ "x": 0.1 }), capability: None }
+    Fact::ExecutionStarted { target: "test".into(), input: json!({ "x": 0.1 }), definition: None }
 }
 
 fn completed() -> Fact {
-    Fact::ExecutionCompleted { output: json!("done"), finish: Finish::Complete }
+    Fact::ExecutionCompleted { output: json!("done") }
 }
 
 fn signal(number: usize) -> Fact {
-    Fact::ValidationFailed { problems: vec![number.to_string()] }
+    Fact::SignalReceived { name: "n".into(), value: json!(number) }
 }
 
 fn setup() -> (Context, Storage, Journals) {
@@ -137,7 +136,7 @@ async fn an_entry_of_a_newer_version_is_refused_by_its_sequence_and_a_newer_fiel
     let stream = format!("run/{}", ctx.run_id());
     let mut append = Append::to(&stream);
     append.records = vec![
-        r#"{"t":1,"z":2,"f":{"validation_failed":{"problems":["7"],"new":true}}}"#.into(),
+        r#"{"t":1,"z":2,"f":{"signal_received":{"name":"n","value":7,"new":true}}}"#.into(),
         r#"{"t":1,"f":{"thought_read":{}}}"#.into(),
     ];
     storage.append(&ctx, append).await.unwrap();

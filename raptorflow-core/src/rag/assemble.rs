@@ -280,7 +280,7 @@ mod tests {
                 let (first, last) = citation.lines;
                 let lines: Vec<&str> = text.split_inclusive('\n').collect();
                 prop_assert!(lines[first as usize - 1..last as usize].concat().contains(&*passage.text));
-                prop_assert!(context.text.contains(&*passage.text.trim_end()));
+                prop_assert!(context.text.contains(passage.text.trim_end()));
                 for other in context.citations.iter().filter(|other| other.number != citation.number) {
                     let apart = other.bytes.end < citation.bytes.start || citation.bytes.end < other.bytes.start;
                     prop_assert!(other.document != citation.document || apart);

@@ -15,13 +15,15 @@ use crate::{
 
 /// How rare words are in what is searched; lets a weight-free embedder weigh the words of a query.
 pub trait Corpus: Send + Sync {
-    /// The inverse document frequency of a word, at least 0; words that occur nowhere have the highest.
-    fn rarity(&self, word: &str) -> f32;
+    /// The inverse document frequency of a term, at least 0; terms that occur nowhere have the highest.
+    ///
+    /// A term is what an [`Analyzer`] makes of a word.
+    fn rarity(&self, term: &str) -> f32;
 }
 
 /// A corpus that knows nothing: all words are equally rare.
 impl Corpus for () {
-    fn rarity(&self, _word: &str) -> f32 {
+    fn rarity(&self, _term: &str) -> f32 {
         1.0
     }
 }
@@ -119,6 +121,8 @@ const GRAMS_WEIGHT: f32 = 1.0;
 /// inflections; it knows nothing of meaning, and BM25 ranks better (see [`Embedder::semantic`]).
 /// Documents are weighted by term frequency alone and queries also by the rarity of words in the store, so that a
 /// document's vector never changes when others come and go.
+/// Weighing documents by rarity too measured the same nDCG@10 on Cranfield (43) and 34 instead of 28 on CACM, where
+/// BM25 has 51, and would make stored vectors stale with every change.
 /// It is deterministic on all machines.
 ///
 /// ```

@@ -1,4 +1,3 @@
 //! The models that this build offers; nobody but the registry chooses among them.
 
-pub(crate) mod function;
 pub(crate) mod offline;

@@ -293,14 +293,9 @@ impl LexicalIndex for InvertedIndex {
 }
 
 impl Corpus for InvertedIndex {
-    fn rarity(&self, word: &str) -> f32 {
-        let mut rarest = None;
+    fn rarity(&self, term: &str) -> f32 {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        self.analyzer.analyze(word, &mut |term| {
-            let frequency = state.frequency(term);
-            rarest = Some(rarest.map_or(frequency, |least: usize| least.min(frequency)));
-        });
-        rarest.map_or(0.0, |frequency| state.idf(frequency))
+        state.idf(state.frequency(term))
     }
 }
 

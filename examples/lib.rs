@@ -1,1 +1,0 @@
-//! The examples of raptorflow; each is a program of its own, see `README.md`.

@@ -1,0 +1,11 @@
+//! Behavior of the engine's parts through their public names, one file per subject.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails loudly"
+)]
+
+mod knowledge_base;
+mod retrieval;

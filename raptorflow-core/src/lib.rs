@@ -22,9 +22,19 @@ pub mod model;
 pub mod rag;
 pub mod tool;
 
+pub mod agent;
+
+pub mod orchestrator;
+
+pub mod pack;
+
+pub mod engine;
+
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use agent::Agent;
+pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use rag::KnowledgeBase;
 pub use raptorflow_macros::tool;

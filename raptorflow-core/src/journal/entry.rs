@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     error::{Error, ErrorKind, Result},
     storage::Record,
-    types::{AgentId, Digest, Message, Money, Passage, RunId, Timestamp, ToolResult, Usage},
+    types::{AgentId, Finish, Message, Money, Passage, RunId, Timestamp, ToolResult, Usage},
 };
 
 /// One fact and where and when it became one.
@@ -43,25 +43,28 @@ pub enum Fact {
     ExecutionStarted {
         /// What runs: the name of an agent or of an orchestration.
         target: String,
+        /// The capability that is wanted; the target as a whole when `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        capability: Option<Arc<str>>,
         /// What it was given.
         input: Value,
-        /// The digest of the definition, so that a changed one is noticed.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        definition: Option<Digest>,
     },
     /// The run ended with an answer.
     ExecutionCompleted {
         /// The answer.
         output: Value,
+        /// Whether the answer is whole.
+        #[serde(default, skip_serializing_if = "Finish::is_complete")]
+        finish: Finish,
     },
-    /// The run ended with an error.
+    /// The run ended with an error; it can be resumed, and tries again what failed.
     ExecutionFailed {
         /// The error.
         error: Error,
     },
     /// Somebody cancelled the run.
     ExecutionCancelled,
-    /// The run was taken up again after its process ended.
+    /// The run was taken up again, after its process ended or the run failed.
     ExecutionResumed,
     /// Work under a key ended; asked for again, the value is given instead of doing the work.
     StepCompleted {
@@ -78,10 +81,11 @@ pub enum Fact {
         /// Its name.
         agent: AgentId,
     },
-    /// An agent ended.
+    /// An agent ended with an answer, which its other facts give.
     AgentCompleted {
-        /// Its answer.
-        output: Value,
+        /// Whether the answer is whole.
+        #[serde(default, skip_serializing_if = "Finish::is_complete")]
+        finish: Finish,
     },
     /// Passages were given to an agent.
     ContextLoaded {
@@ -115,24 +119,16 @@ pub enum Fact {
         /// The result.
         result: ToolResult,
     },
-    /// Something failed and is tried again.
-    RetryTriggered {
-        /// Which attempt failed, from 1.
-        attempt: u32,
-        /// Why.
-        error: Error,
-    },
-    /// Somebody sent a signal.
-    SignalReceived {
-        /// Its name.
-        name: String,
-        /// Its value.
-        value: Value,
-    },
 }
 
 impl Fact {
-    /// Whether it is the last fact of a run.
+    /// Whether nothing can follow it: the run is complete or was cancelled.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::ExecutionCompleted { .. } | Self::ExecutionCancelled)
+    }
+
+    /// Whether a run stops with it; after a failure it can be resumed.
     #[must_use]
     pub const fn is_end(&self) -> bool {
         matches!(

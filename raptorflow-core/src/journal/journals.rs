@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::{
     error::{Error, ErrorKind, Result},
     journal::{
-        Entry, Fact, Journal, RunStatus, Summary,
+        Entry, Fact, Journal, Summary,
         entry::{decode, encode},
         keeper::Keeper,
         tail::Tails,
@@ -54,17 +54,17 @@ impl Default for JournalConfig {
 ///
 /// ```
 /// use raptorflow_core::journal::{Fact, JournalConfig, Journals, RunStatus};
-/// use raptorflow_core::{runtime::{Context, Runtime}, storage::Storage};
+/// use raptorflow_core::{runtime::{Context, Runtime}, storage::Storage, types::Finish};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> raptorflow_core::Result<()> {
 /// let runtime = Runtime::current()?;
 /// let journals = Journals::new(Storage::memory(), runtime.clone(), JournalConfig::default());
 /// let ctx = Context::new(&runtime);
 ///
-/// let started = Fact::ExecutionStarted { target: "sum".into(), input: 2.into(), definition: None };
+/// let started = Fact::ExecutionStarted { target: "sum".into(), input: 2.into(), capability: None };
 /// let journal = journals.create(&ctx, &[started]).await?;
 /// let sum: i64 = journal.step(&ctx, "add", |_| async { Ok(1 + 1) }).await?;
-/// journal.finish(&ctx, &[Fact::ExecutionCompleted { output: sum.into() }]).await?;
+/// journal.finish(&ctx, &[Fact::ExecutionCompleted { output: sum.into(), finish: Finish::Complete }]).await?;
 ///
 /// let summary = journals.summary(&ctx, ctx.run_id()).await?;
 /// assert_eq!((summary.status, summary.entries), (RunStatus::Completed, 3));
@@ -150,7 +150,8 @@ impl Journals {
     /// Takes the context's run up again: loads its entries, owns it, and records that it was resumed.
     ///
     /// It waits for the lease of an owner that died, a little longer than [`JournalConfig::lease_ttl`].
-    /// Of a run that has ended it gives the state and owns nothing.
+    /// A run that failed is taken up too, and tries again what failed.
+    /// Of a run that is complete or was cancelled it gives the state and owns nothing.
     ///
     /// # Errors
     /// `NotFound` when there is no such run; `Conflict` when a living process, or this one, works on it; `Cancelled`
@@ -328,5 +329,5 @@ impl Name {
 }
 
 fn ended(entries: &[Entry]) -> bool {
-    Summary::of(entries).status != RunStatus::Running
+    entries.last().is_some_and(|entry| entry.fact.is_final())
 }

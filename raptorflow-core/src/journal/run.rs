@@ -57,7 +57,12 @@ impl Journal {
     ) -> Self {
         let mut at_path = HashMap::<_, Vec<_>>::new();
         let mut steps = HashMap::new();
+        // What failed before the run as a whole failed is tried again.
+        let failed = entries.iter().rposition(|entry| matches!(entry.fact, Fact::ExecutionFailed { .. }));
         for (index, entry) in entries.iter().enumerate() {
+            if matches!(entry.fact, Fact::StepFailed { .. }) && failed.is_some_and(|failed| index < failed) {
+                continue;
+            }
             at_path.entry(Arc::clone(&entry.path)).or_default().push(index);
             let step = match &entry.fact {
                 Fact::StepCompleted { value } => Step::Completed(value.clone()),

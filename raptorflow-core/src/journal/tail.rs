@@ -37,7 +37,7 @@ impl Journals {
                 return None;
             }
             let item = tail.next().await.transpose()?;
-            tail.ended = item.as_ref().map_or(true, |entry| entry.fact.is_end());
+            tail.ended = item.as_ref().map_or(true, |entry| entry.fact.is_final());
             Some((item, tail))
         })
         .boxed()

@@ -13,18 +13,19 @@ use crate::{
     journal::{Entry, Fact, Journal, JournalConfig, Journals, Opened, RunStatus},
     runtime::{Context, Runtime},
     storage::{Append, Storage},
+    types::Finish,
 };
 
 fn started() -> Fact {
-    Fact::ExecutionStarted { target: "test".into(), input: json!({ "x": 0.1 }), definition: None }
+    Fact::ExecutionStarted { target: "test".into(), input: json!({ "x": 0.1 }), capability: None }
 }
 
 fn completed() -> Fact {
-    Fact::ExecutionCompleted { output: json!("done") }
+    Fact::ExecutionCompleted { output: json!("done"), finish: Finish::Complete }
 }
 
 fn signal(number: usize) -> Fact {
-    Fact::SignalReceived { name: "n".into(), value: json!(number) }
+    Fact::ValidationFailed { problems: vec![number.to_string()] }
 }
 
 fn setup() -> (Context, Storage, Journals) {
@@ -136,7 +137,7 @@ async fn an_entry_of_a_newer_version_is_refused_by_its_sequence_and_a_newer_fiel
     let stream = format!("run/{}", ctx.run_id());
     let mut append = Append::to(&stream);
     append.records = vec![
-        r#"{"t":1,"z":2,"f":{"signal_received":{"name":"n","value":7,"new":true}}}"#.into(),
+        r#"{"t":1,"z":2,"f":{"validation_failed":{"problems":["7"],"new":true}}}"#.into(),
         r#"{"t":1,"f":{"thought_read":{}}}"#.into(),
     ];
     storage.append(&ctx, append).await.unwrap();

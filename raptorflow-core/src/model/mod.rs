@@ -13,7 +13,7 @@ mod response;
 mod stream;
 mod structured;
 
-pub use backends::offline::OfflineModel;
+pub use backends::{function::FunctionModel, offline::OfflineModel};
 pub use bind::bind_stream;
 pub use chat::{ChatModel, ChatStream, Model};
 pub use info::{ModelAbilities, ModelInfo};

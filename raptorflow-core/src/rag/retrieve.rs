@@ -15,7 +15,10 @@ use serde_json::{Map, Value};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    rag::{catalog::Entry, chunk::chunk_id, filter::Filter, fusion::Fusion, knowledge::KnowledgeBase},
+    rag::{
+        CitedContext, catalog::Entry, chunk::chunk_id, filter::Filter, fusion::Fusion,
+        knowledge::KnowledgeBase,
+    },
     runtime::Context,
 };
 
@@ -93,6 +96,9 @@ pub struct Hit {
 pub trait Retriever: Debug + Send + Sync + 'static {
     /// The best passages for a query.
     async fn retrieve(&self, ctx: &Context, query: &str, k: usize) -> Result<Vec<Hit>>;
+
+    /// The best passages for a query, numbered and merged, within a number of tokens.
+    async fn context(&self, ctx: &Context, query: &str, max_tokens: usize) -> Result<CitedContext>;
 }
 
 /// A search that is being described; await it for its hits.
@@ -167,6 +173,10 @@ impl IntoFuture for Search {
 impl Retriever for KnowledgeBase {
     async fn retrieve(&self, ctx: &Context, query: &str, k: usize) -> Result<Vec<Hit>> {
         self.with_context(ctx)?.search(query).k(k).await
+    }
+
+    async fn context(&self, ctx: &Context, query: &str, max_tokens: usize) -> Result<CitedContext> {
+        self.with_context(ctx)?.context(query, max_tokens).await
     }
 }
 

@@ -232,3 +232,19 @@ impl Storage {
         self.0.lease.release(ctx, grant).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_value_of_another_form_is_corrupt_and_names_its_key() {
+        let storage = Storage::memory();
+        let ctx = Context::new(&Runtime::current().unwrap());
+        storage.put_json(&ctx, "plan", &[1, 2], Expect::Any).await.unwrap();
+        assert_eq!(storage.get_json::<Vec<u8>>(&ctx, "plan").await.unwrap(), Some((vec![1, 2], 1)));
+        assert_eq!(storage.get_json::<Vec<u8>>(&ctx, "none").await.unwrap(), None);
+        let err = storage.get_json::<String>(&ctx, "plan").await.unwrap_err();
+        assert_eq!((err.kind(), err.get("key")), (ErrorKind::Corrupt, Some("plan")));
+    }
+}

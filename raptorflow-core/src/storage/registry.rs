@@ -126,3 +126,40 @@ fn open_memory(rest: &str) -> Result<Storage> {
     Err(Error::new(ErrorKind::InvalidInput, "storage.open", "expected nothing after memory:")
         .with("address", rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refused(uri: &str) -> Error {
+        StorageRegistry::default().open(&Runtime::current().unwrap(), uri).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn an_address_without_a_registered_scheme_is_refused_with_the_list_and_without_its_rest() {
+        for uri in ["team.db", "postgres://user:secret@host/db", ""] {
+            let err = refused(uri).await;
+            assert_eq!(err.kind(), ErrorKind::InvalidInput);
+            assert!(err.get("registered").unwrap().starts_with("memory"), "{err}");
+            assert!(!err.to_string().contains("secret"), "{err}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rest_that_a_backend_cannot_use_is_refused() {
+        assert_eq!(refused("memory:team.db").await.get("address"), Some("team.db"));
+        #[cfg(feature = "storage-sqlite")]
+        assert_eq!(refused("sqlite:").await.get("field"), Some("path"));
+    }
+
+    #[test]
+    fn a_scheme_is_registered_once_and_has_a_plain_name() {
+        let mut registry = StorageRegistry::default();
+        let mut register = |scheme| registry.register(scheme, |_, _| async { Ok(Storage::memory()) });
+        register("tape").unwrap();
+        assert_eq!(register("tape").unwrap_err().kind(), ErrorKind::AlreadyExists);
+        for bad in ["", "C", "Tape", "a:b"] {
+            assert_eq!(register(bad).unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+    }
+}

@@ -137,7 +137,13 @@ impl Diagnostics {
     /// One `InvalidInput` error that counts the problems, quotes the first and keeps all as its cause.
     #[must_use]
     pub fn into_error(self, operation: &'static str, message: &'static str) -> Error {
-        let err = Error::new(ErrorKind::InvalidInput, operation, message).with("problems", self.0.len());
+        self.into_error_of(ErrorKind::InvalidInput, operation, message)
+    }
+
+    /// As [`Diagnostics::into_error`], of another kind.
+    #[must_use]
+    pub fn into_error_of(self, kind: ErrorKind, operation: &'static str, message: &'static str) -> Error {
+        let err = Error::new(kind, operation, message).with("problems", self.0.len());
         let err = match self.0.first() {
             Some(first) => err.with("first", first),
             None => err,

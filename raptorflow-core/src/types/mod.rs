@@ -6,6 +6,7 @@
 mod content;
 mod diagnostic;
 mod digest;
+mod finish;
 mod id;
 mod money;
 mod nearest;
@@ -17,6 +18,7 @@ mod usage;
 pub use content::{Message, Part, Passage, Role};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use digest::Digest;
+pub use finish::{Finish, Limit};
 pub use id::{AgentId, EventId, RunId, TenantId};
 pub use money::{Currency, Money};
 pub use nearest::nearest;

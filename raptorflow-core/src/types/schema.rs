@@ -22,6 +22,7 @@ const MAX_MESSAGE: usize = 300;
 /// A JSON Schema (draft 2020-12 unless `$schema` says otherwise), compiled once when first used.
 ///
 /// Cloning shares the compiled form.
+/// Deserializing does not compile it; [`Schema::check`] does.
 /// References to other documents are not fetched; they are a problem of the schema.
 ///
 /// ```
@@ -48,11 +49,19 @@ impl Schema {
     /// `InvalidInput` when it is not, with the reason.
     pub fn new(value: Value) -> Result<Self> {
         let schema = Self::unchecked(value);
-        match schema.validator() {
-            Ok(_) => Ok(schema),
-            Err(reason) => Err(Error::new(ErrorKind::InvalidInput, "schema.new", "not a usable JSON Schema")
-                .with("reason", reason)),
-        }
+        schema.check()?;
+        Ok(schema)
+    }
+
+    /// Compiles the schema, if that was not done yet.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is not usable, with the reason.
+    pub fn check(&self) -> Result<()> {
+        self.validator().map(|_| ()).map_err(|reason| {
+            Error::new(ErrorKind::InvalidInput, "schema.check", "not a usable JSON Schema")
+                .with("reason", reason)
+        })
     }
 
     /// Wraps a value without compiling it; a fault shows at the first validation.
@@ -130,8 +139,8 @@ impl Serialize for Schema {
 
 impl<'de> Deserialize<'de> for Schema {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        Self::new(value).map_err(serde::de::Error::custom)
+        // Not compiled here: a loader may still have references to put in place, and says where a fault is.
+        Value::deserialize(deserializer).map(Self::unchecked)
     }
 }
 

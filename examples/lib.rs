@@ -1,0 +1,1 @@
+//! The examples of raptorflow; each is a program of its own, see `README.md`.

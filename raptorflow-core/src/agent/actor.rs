@@ -1,0 +1,167 @@
+//! `Actor`, the trait of anything that can act, and `Agent`, the handle that everybody holds.
+
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    agent::{AgentBuilder, AgentSpec, Session},
+    error::Result,
+    types::{AgentId, Finish, Money, Passage, Usage},
+};
+
+/// What an agent is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentInput {
+    /// The question or the arguments.
+    pub input: Value,
+    /// The capability that is wanted; the agent as a whole when `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<Arc<str>>,
+}
+
+impl AgentInput {
+    /// A question to the agent as a whole.
+    pub fn new(input: impl Into<Value>) -> Self {
+        Self { input: input.into(), capability: None }
+    }
+
+    /// One capability, with arguments that hold at least the goal.
+    pub fn for_capability(capability: impl Into<Arc<str>>, goal: &str) -> Self {
+        Self { input: json!({ "goal": goal }), capability: Some(capability.into()) }
+    }
+
+    /// The question as text: a string as it is, the `goal` of an object, any other value as JSON.
+    #[must_use]
+    pub fn question(&self) -> String {
+        match &self.input {
+            Value::String(text) => text.clone(),
+            Value::Object(fields) => match fields.get("goal") {
+                Some(Value::String(goal)) => goal.clone(),
+                _ => self.input.to_string(),
+            },
+            other => other.to_string(),
+        }
+    }
+}
+
+impl From<&str> for AgentInput {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for AgentInput {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<Value> for AgentInput {
+    fn from(value: Value) -> Self {
+        Self::new(value)
+    }
+}
+
+/// What an agent answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AgentOutput {
+    /// The answer: a string, or JSON that fits the schema.
+    pub output: Value,
+    /// How the run ended.
+    #[serde(default)]
+    pub finish: Finish,
+    /// Tokens that its calls took.
+    #[serde(default)]
+    pub usage: Usage,
+    /// What its calls cost; `None` when a price is unknown.
+    #[serde(default)]
+    pub cost: Option<Money>,
+    /// The passages that it was given; citations in the answer are their numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passages: Vec<Passage>,
+}
+
+impl AgentOutput {
+    /// An answer that took no tokens.
+    pub fn new(output: impl Into<Value>) -> Self {
+        Self { output: output.into(), ..Self::default() }
+    }
+}
+
+/// Anything that can act: a model with instructions, a function, a team.
+///
+/// # Contract
+/// - `spec` is the same each time.
+/// - what `run` records lies under the session's path, and run again over the same journal it repeats nothing
+///   that is recorded.
+/// - dropping the future of `run` stops everything below it.
+#[async_trait]
+pub trait Actor: Debug + Send + Sync + 'static {
+    /// What it is.
+    fn spec(&self) -> &Arc<AgentSpec>;
+
+    /// Acts; the session holds the journal, the bus and the means.
+    async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput>;
+}
+
+/// The handle to an agent; cloning shares it.
+///
+/// ```
+/// use raptorflow_core::Agent;
+/// let agent = Agent::builder("pricing").model("offline:extractive").instructions("Answer briefly.").build()?;
+/// assert_eq!(agent.name().as_str(), "pricing");
+/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Agent(Arc<dyn Actor>);
+
+impl Agent {
+    /// Starts to build an agent around a model.
+    pub fn builder(name: impl Into<Arc<str>>) -> AgentBuilder {
+        AgentBuilder::new(name)
+    }
+
+    /// Wraps an actor.
+    pub fn new(actor: impl Actor) -> Self {
+        Self(Arc::new(actor))
+    }
+
+    /// Wraps a shared actor.
+    #[must_use]
+    pub fn from_arc(actor: Arc<dyn Actor>) -> Self {
+        Self(actor)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &AgentId {
+        &self.0.spec().name
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn spec(&self) -> &Arc<AgentSpec> {
+        self.0.spec()
+    }
+
+    /// Acts within a session; an engine does this for its callers.
+    ///
+    /// # Errors
+    /// What the actor says.
+    ///
+    /// # Cancellation
+    /// Dropping the future stops the work; what was recorded stays recorded.
+    pub async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
+        self.0.run(session, input).await
+    }
+}
+
+impl<A: Actor> From<A> for Agent {
+    fn from(actor: A) -> Self {
+        Self::new(actor)
+    }
+}

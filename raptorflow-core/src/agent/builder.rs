@@ -1,0 +1,152 @@
+//! `AgentBuilder`: an agent around a model, built in code.
+
+use std::sync::Arc;
+
+use crate::{
+    agent::{Agent, AgentKind, AgentSpec, Capability, Limits, LlmAgent, Retrieval},
+    error::Result,
+    model::Model,
+    tool::{Tool, ToolRegistry},
+    types::Schema,
+};
+
+/// Collects what an agent is; [`AgentBuilder::build`] checks everything.
+///
+/// ```
+/// use raptorflow_core::{Agent, agent::Limits};
+/// let agent = Agent::builder("researcher")
+///     .model("offline:extractive")
+///     .description("Finds what documents say.")
+///     .instructions("Quote, do not paraphrase.")
+///     .build()?;
+/// assert_eq!(&*agent.spec().description, "Finds what documents say.");
+/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct AgentBuilder {
+    spec: Result<AgentSpec>,
+    model: Option<Model>,
+    tools: Vec<Arc<dyn Tool>>,
+}
+
+impl AgentBuilder {
+    pub(super) fn new(name: impl Into<Arc<str>>) -> Self {
+        Self { spec: AgentSpec::new(name), model: None, tools: Vec::new() }
+    }
+
+    /// Continues from a spec that came as data.
+    #[must_use]
+    pub fn from_spec(spec: AgentSpec) -> Self {
+        Self { spec: Ok(spec), model: None, tools: Vec::new() }
+    }
+
+    /// The model by name, `provider:model`; the engine's default when not set.
+    #[must_use]
+    pub fn model(self, name: impl Into<Arc<str>>) -> Self {
+        self.change(|spec| spec.model = Some(name.into()))
+    }
+
+    /// The model itself, for one that no registry knows.
+    #[must_use]
+    pub fn model_instance(mut self, model: Model) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// What the agent is told: the system message.
+    #[must_use]
+    pub fn instructions(self, text: impl Into<Arc<str>>) -> Self {
+        self.change(|spec| spec.instructions = text.into())
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn title(self, title: impl Into<Arc<str>>) -> Self {
+        self.change(|spec| spec.title = title.into())
+    }
+
+    /// What it does and when to choose it.
+    #[must_use]
+    pub fn description(self, text: impl Into<Arc<str>>) -> Self {
+        self.change(|spec| spec.description = text.into())
+    }
+
+    /// The team it belongs to.
+    #[must_use]
+    pub fn domain(self, domain: impl Into<Arc<str>>) -> Self {
+        self.change(|spec| spec.domain = Some(domain.into()))
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub fn kind(self, kind: AgentKind) -> Self {
+        self.change(|spec| spec.kind = kind)
+    }
+
+    /// A tool of its own.
+    #[must_use]
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        self.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// A tool of its own that is shared.
+    #[must_use]
+    pub fn shared_tool(mut self, tool: Arc<dyn Tool>) -> Self {
+        self.tools.push(tool);
+        self
+    }
+
+    /// Its answer is JSON of this Rust type's schema.
+    #[must_use]
+    pub fn output<T: schemars::JsonSchema>(self) -> Self {
+        self.output_schema(Schema::of::<T>())
+    }
+
+    /// Its answer is JSON of this schema.
+    #[must_use]
+    pub fn output_schema(self, schema: Schema) -> Self {
+        self.change(|spec| spec.output = Some(schema))
+    }
+
+    /// Passages that it is given before it is asked.
+    #[must_use]
+    pub fn retrieval(self, retrieval: Retrieval) -> Self {
+        self.change(|spec| spec.retrieval = Some(retrieval))
+    }
+
+    /// One more thing that it can do.
+    #[must_use]
+    pub fn capability(self, capability: Capability) -> Self {
+        self.change(|spec| spec.capabilities.push(capability))
+    }
+
+    /// Bounds of one run.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        self.change(|spec| spec.limits = limits)
+    }
+
+    /// Checks everything and makes the agent.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name, tool name or schema that does not fit, `AlreadyExists` for two tools of one name.
+    pub fn build(self) -> Result<Agent> {
+        let spec = self.spec?;
+        for schema in spec.capabilities.iter().flat_map(|it| [&it.input, &it.output]).chain(&spec.output) {
+            schema.check().map_err(|err| err.with("agent", &spec.name))?;
+        }
+        let mut tools = ToolRegistry::default();
+        for tool in self.tools {
+            tools.register_shared(tool).map_err(|err| err.with("agent", &spec.name))?;
+        }
+        Ok(Agent::new(LlmAgent::new(spec, self.model, tools)))
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut AgentSpec)) -> Self {
+        if let Ok(spec) = &mut self.spec {
+            change(spec);
+        }
+        self
+    }
+}

@@ -1,0 +1,206 @@
+//! Does the I/O that `AgentRun` asks for: appends each fact, then acts on it, then tells the bus.
+
+use futures_util::StreamExt as _;
+use serde_json::json;
+
+use crate::{
+    agent::{
+        Actor as _, AgentInput, AgentOutput, AgentRun, AgentSpec, Capability, Command, LlmAgent, Retrieval,
+        Session,
+    },
+    error::{Error, ErrorKind, Result},
+    event::{Event, EventKind, Status},
+    journal::Fact,
+    model::{Accumulator, ChatRequest, FinishReason, Model, StreamPart},
+    runtime::Context,
+    tool::{DispatchConfig, ToolRegistry, dispatch_stream},
+};
+
+/// Runs an agent to its end, from where its journal left it.
+///
+/// # Cancellation
+/// Dropping the future stops the model or tool at work; what was appended stays, and a later run continues there.
+pub(super) async fn drive(agent: &LlmAgent, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
+    let spec = agent.spec();
+    let (tools, tool_specs) = agent.tools(session)?;
+    let mut run = AgentRun::new(spec, input, spec.retrieval, &tool_specs)?;
+    for entry in session.journal().recorded(session.ctx().path()) {
+        run.apply(entry.fact)?;
+    }
+    if run.next() == Command::Done && run.is_answered() {
+        // Everything is recorded: nothing runs again, and nothing is told twice.
+        return run.into_output();
+    }
+    run.reopen();
+    let timeout =
+        input.capability.as_deref().map(|name| spec.capability(name)).transpose()?.map(Capability::timeout);
+    let ctx = match timeout.into_iter().chain(spec.limits.time()).min() {
+        Some(timeout) => session.ctx().with_timeout(timeout),
+        None => session.ctx().clone(),
+    };
+    let session = session.with_context(ctx);
+    observed(&session, spec, Driver { agent, session: &session, tools }.run(run)).await
+}
+
+/// Tells the bus that an agent started, and how it ended: completed or failed, never both.
+pub(crate) async fn observed(
+    session: &Session,
+    spec: &AgentSpec,
+    work: impl Future<Output = Result<AgentOutput>>,
+) -> Result<AgentOutput> {
+    let (ctx, bus) = (session.ctx(), &session.means().bus);
+    let clock = ctx.runtime().clock();
+    let start = clock.elapsed();
+    bus.publish(ctx, event(ctx, spec, EventKind::AgentStarted)).await?;
+    let mut dropped = Dropped { session, spec, armed: true };
+    let ended = ctx.bound("agent.run", work).await.and_then(|ended| ended);
+    dropped.armed = false;
+    match ended {
+        Ok(output) => {
+            let generated = event(ctx, spec, EventKind::ResultGenerated);
+            let mut completed = event(ctx, spec, EventKind::AgentCompleted);
+            completed.duration = Some(clock.elapsed().saturating_sub(start));
+            bus.publish(ctx, vec![generated, completed]).await?;
+            Ok(output)
+        }
+        Err(err) => {
+            let mut failed = event(ctx, spec, EventKind::AgentFailed);
+            failed.status = Status::Error;
+            failed.duration = Some(clock.elapsed().saturating_sub(start));
+            failed.data = json!({ "error": err.kind().code(), "operation": err.operation() });
+            bus.publish(ctx, failed).await?;
+            Err(err)
+        }
+    }
+}
+
+/// Tells the bus of an agent whose future was dropped in the middle.
+struct Dropped<'a> {
+    session: &'a Session,
+    spec: &'a AgentSpec,
+    armed: bool,
+}
+
+impl Drop for Dropped<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            let ctx = self.session.ctx();
+            let mut failed = event(ctx, self.spec, EventKind::AgentFailed);
+            failed.status = Status::Error;
+            failed.data = json!({ "error": ErrorKind::Cancelled.code(), "operation": "agent.run" });
+            // The event is out once this was called; only waiting for full subscriptions is left, and nobody can.
+            drop(self.session.means().bus.publish(ctx, failed));
+        }
+    }
+}
+
+/// An event about an agent.
+pub(crate) fn event(ctx: &Context, spec: &AgentSpec, kind: EventKind) -> Event {
+    let mut event = Event::new(ctx, kind);
+    event.agent = Some(spec.name.clone());
+    event.domain.clone_from(&spec.domain);
+    event
+}
+
+struct Driver<'a> {
+    agent: &'a LlmAgent,
+    session: &'a Session,
+    tools: ToolRegistry,
+}
+
+impl Driver<'_> {
+    async fn run(&self, mut run: AgentRun) -> Result<AgentOutput> {
+        let mut model = None;
+        loop {
+            match run.next() {
+                Command::LoadContext { query, retrieval } => {
+                    let fact = self.load_context(query, retrieval).await?;
+                    self.record(&mut run, fact).await?;
+                }
+                Command::CallModel(request) => {
+                    let model = match &mut model {
+                        Some(model) => model,
+                        none => none.insert(self.agent.model(self.session).await?),
+                    };
+                    let fact = self.call_model(model, request).await?;
+                    self.record(&mut run, fact).await?;
+                }
+                Command::CallTools => self.call_tools(&mut run).await?,
+                Command::Done => return run.into_output(),
+            }
+        }
+    }
+
+    async fn record(&self, run: &mut AgentRun, fact: Fact) -> Result<()> {
+        self.session.journal().append(self.session.ctx(), std::slice::from_ref(&fact)).await?;
+        run.apply(fact)
+    }
+
+    async fn load_context(&self, query: &str, retrieval: Retrieval) -> Result<Fact> {
+        let ctx = self.session.ctx();
+        let found = self.session.knowledge()?.context(ctx, query, retrieval.max_tokens).await?;
+        let passages = found.passages;
+        if passages.is_empty() && retrieval.required {
+            let message = "no passage of the documents bears on the question";
+            return Err(Error::new(ErrorKind::NotFound, "agent.context", message)
+                .with("agent", &self.agent.spec().name));
+        }
+        let mut queried = event(ctx, self.agent.spec(), EventKind::DataQueried);
+        queried.data = json!({ "passages": passages.len() });
+        self.session.means().bus.publish(ctx, queried).await?;
+        Ok(Fact::ContextLoaded { query: query.to_owned(), passages })
+    }
+
+    async fn call_model(&self, model: &Model, request: &ChatRequest) -> Result<Fact> {
+        let ctx = self.session.ctx();
+        let clock = ctx.runtime().clock();
+        let start = clock.elapsed();
+        let mut stream = model.stream(ctx, request).await?;
+        let mut answer = Accumulator::new(model.info().name.clone());
+        while let Some(part) = stream.next().await {
+            let part = part?;
+            if self.session.content()
+                && let StreamPart::Text { text } = &part
+            {
+                self.publish_text(text).await?;
+            }
+            answer.push(part)?;
+        }
+        let answer = answer.finish()?;
+        let cost = self.session.means().prices.cost(&answer.model, &answer.usage, ctx.now());
+        let mut executed = event(ctx, self.agent.spec(), EventKind::CapabilityExecuted);
+        executed.duration = Some(clock.elapsed().saturating_sub(start));
+        executed.data = json!({ "model": &*answer.model, "tokens": answer.usage.total_tokens() });
+        self.session.means().bus.publish(ctx, executed).await?;
+        Ok(Fact::ModelResponded {
+            model: answer.model.as_ref().to_owned(),
+            message: answer.message,
+            usage: answer.usage,
+            cost,
+            truncated: answer.finish == FinishReason::Length,
+        })
+    }
+
+    async fn publish_text(&self, text: &str) -> Result<()> {
+        let ctx = self.session.ctx();
+        let mut piece = event(ctx, self.agent.spec(), EventKind::MessageSent);
+        piece.data = json!({ "text": text });
+        self.session.means().bus.publish(ctx, piece).await
+    }
+
+    /// Runs the open calls; each result is recorded before further calls start.
+    async fn call_tools(&self, run: &mut AgentRun) -> Result<()> {
+        let (ctx, config) = (self.session.ctx(), DispatchConfig::default());
+        let calls = run.open_calls();
+        let mut results = std::pin::pin!(dispatch_stream(ctx, &self.tools, &calls, &config));
+        while let Some(result) = results.next().await {
+            let (_, result) = result?;
+            let mut executed = event(ctx, self.agent.spec(), EventKind::CapabilityExecuted);
+            executed.status = if result.is_error { Status::Error } else { Status::Success };
+            executed.data = json!({ "tool": result.name });
+            self.record(run, Fact::ToolReturned { result }).await?;
+            self.session.means().bus.publish(ctx, executed).await?;
+        }
+        Ok(())
+    }
+}

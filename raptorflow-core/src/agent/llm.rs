@@ -1,0 +1,64 @@
+//! `LlmAgent`: the agent built from an `AgentSpec` around a model.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{
+    agent::{Actor, AgentInput, AgentOutput, AgentSpec, Session, driver},
+    error::Result,
+    model::Model,
+    tool::ToolRegistry,
+    types::ToolSpec,
+};
+
+/// An agent that asks a model and lets it use tools.
+#[derive(Clone, Debug)]
+pub struct LlmAgent {
+    spec: Arc<AgentSpec>,
+    model: Option<Model>,
+    tools: ToolRegistry,
+    tool_specs: Arc<[ToolSpec]>,
+}
+
+impl LlmAgent {
+    /// An agent with a model of its own, or the one that its spec names, and tools of its own.
+    #[must_use]
+    pub fn new(spec: AgentSpec, model: Option<Model>, tools: ToolRegistry) -> Self {
+        let tool_specs = tools.specs();
+        Self { spec: Arc::new(spec), model, tools, tool_specs }
+    }
+
+    /// Its model: its own, the one that its spec names, or the engine's default.
+    pub(super) async fn model(&self, session: &Session) -> Result<Model> {
+        match &self.model {
+            Some(model) => Ok(model.clone()),
+            None => session.model(self.spec.model.as_deref()).await,
+        }
+    }
+
+    /// Its tools: its own and those of the engine that its spec names.
+    pub(super) fn tools(&self, session: &Session) -> Result<(ToolRegistry, Arc<[ToolSpec]>)> {
+        if self.spec.tools.is_empty() {
+            return Ok((self.tools.clone(), Arc::clone(&self.tool_specs)));
+        }
+        let mut tools = self.tools.clone();
+        for name in &self.spec.tools {
+            let tool = session.means().tools.get(name).map_err(|err| err.with("agent", &self.spec.name))?;
+            tools.register_shared(Arc::clone(tool)).map_err(|err| err.with("agent", &self.spec.name))?;
+        }
+        let specs = tools.specs();
+        Ok((tools, specs))
+    }
+}
+
+#[async_trait]
+impl Actor for LlmAgent {
+    fn spec(&self) -> &Arc<AgentSpec> {
+        &self.spec
+    }
+
+    async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
+        driver::drive(self, session, input).await
+    }
+}

@@ -1,0 +1,32 @@
+//! Agents: what they are, the machine that decides, and the driver that does the input and output.
+//!
+//! Row 9 of the house.
+//! [`Agent`] is the handle; [`Actor`] is the trait behind it.
+//! [`AgentRun`] decides and never awaits; the driver carries out what it asks and records the facts.
+
+mod actor;
+mod bridge;
+mod builder;
+mod capability;
+mod driver;
+mod function;
+mod llm;
+mod matching;
+mod registry;
+mod run;
+mod session;
+mod spec;
+
+pub use actor::{Actor, Agent, AgentInput, AgentOutput};
+pub use bridge::search_tool;
+pub use builder::AgentBuilder;
+pub use capability::Capability;
+pub(crate) use driver::{event, observed};
+pub use function::FunctionAgent;
+pub use llm::LlmAgent;
+pub(crate) use matching::terms;
+pub use matching::{Candidate, Match, Matcher};
+pub use registry::AgentRegistry;
+pub use run::{AgentRun, Command};
+pub use session::{Means, Session};
+pub use spec::{AgentKind, AgentSpec, Limits, Retrieval, Routing};

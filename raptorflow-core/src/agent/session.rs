@@ -1,0 +1,118 @@
+//! `Session`: what an actor works with during one run.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::{
+    agent::AgentRegistry,
+    economics::PriceBook,
+    error::{Error, ErrorKind, Result},
+    event::Bus,
+    journal::Journal,
+    model::{Model, ModelRegistry},
+    rag::Retriever,
+    runtime::Context,
+    tool::ToolRegistry,
+};
+
+/// The means that all runs of an engine share.
+#[derive(Debug)]
+pub struct Means {
+    /// Where events go.
+    pub bus: Bus,
+    /// Models by name.
+    pub models: ModelRegistry,
+    /// The model of agents that name none.
+    pub default_model: Option<Arc<str>>,
+    /// Tools that agents name in their data.
+    pub tools: ToolRegistry,
+    /// What models cost.
+    pub prices: PriceBook,
+    /// Agents by name.
+    pub agents: AgentRegistry,
+    /// Where agents with retrieval find passages.
+    pub knowledge: RwLock<Option<Arc<dyn Retriever>>>,
+}
+
+/// One run: its context, its journal, and the means; cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Session {
+    ctx: Context,
+    journal: Journal,
+    means: Arc<Means>,
+    content: bool,
+}
+
+impl Session {
+    /// A session over a run's journal.
+    #[must_use]
+    pub fn new(ctx: Context, journal: Journal, means: Arc<Means>) -> Self {
+        Self { ctx, journal, means, content: false }
+    }
+
+    /// Whether pieces of answers are published as they arrive; off unless the host asks for it.
+    #[must_use]
+    pub fn with_content(mut self, content: bool) -> Self {
+        self.content = content;
+        self
+    }
+
+    /// The same run with another context.
+    #[must_use]
+    pub fn with_context(&self, ctx: Context) -> Self {
+        Self { ctx, ..self.clone() }
+    }
+
+    /// One step further down; see [`Context::child`].
+    #[must_use]
+    pub fn child(&self, segment: &str) -> Self {
+        self.with_context(self.ctx.child(segment))
+    }
+
+    /// The context.
+    #[must_use]
+    pub fn ctx(&self) -> &Context {
+        &self.ctx
+    }
+
+    /// The journal of the run.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The means that all runs share.
+    #[must_use]
+    pub fn means(&self) -> &Arc<Means> {
+        &self.means
+    }
+
+    /// Whether pieces of answers are published as they arrive.
+    #[must_use]
+    pub fn content(&self) -> bool {
+        self.content
+    }
+
+    /// The model of a name, or the default one.
+    ///
+    /// # Errors
+    /// `InvalidInput` when neither is given, and what the registry says.
+    pub async fn model(&self, name: Option<&str>) -> Result<Model> {
+        let name = name.or(self.means.default_model.as_deref()).ok_or_else(|| {
+            let message =
+                "the agent names no model and the engine has no default; set one, e.g. `offline:extractive`";
+            Error::new(ErrorKind::InvalidInput, "agent.model", message).with("field", "model")
+        })?;
+        self.means.models.open(name).await
+    }
+
+    /// Where passages are found.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the engine was given no knowledge base.
+    pub fn knowledge(&self) -> Result<Arc<dyn Retriever>> {
+        self.means.knowledge.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(|| {
+            let message = "the agent wants passages and the engine has no knowledge base";
+            Error::new(ErrorKind::InvalidInput, "agent.knowledge", message).with("field", "knowledge")
+        })
+    }
+}

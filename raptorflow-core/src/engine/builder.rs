@@ -1,0 +1,158 @@
+//! `EngineBuilder`: wires the handles of an engine, lower floors first.
+
+use std::sync::{Arc, RwLock};
+
+use crate::{
+    agent::{AgentRegistry, Means},
+    economics::PriceBook,
+    engine::{Engine, Settings},
+    error::Result,
+    event::{Bus, BusConfig},
+    journal::{JournalConfig, Journals},
+    model::ModelRegistry,
+    rag::Retriever,
+    runtime::Runtime,
+    storage::{Storage, StorageRegistry},
+    tool::{Tool, ToolRegistry},
+    types::TenantId,
+};
+
+/// Collects what an engine is made of; everything has a default that needs no server and no key.
+#[derive(Debug, Default)]
+pub struct EngineBuilder {
+    storage: Option<Store>,
+    bus: Option<Bus>,
+    models: Option<ModelRegistry>,
+    default_model: Option<Arc<str>>,
+    tools: Vec<Arc<dyn Tool>>,
+    prices: Option<PriceBook>,
+    knowledge: Option<Arc<dyn Retriever>>,
+    tenant: Option<TenantId>,
+    runtime: Option<Runtime>,
+    journal: Option<JournalConfig>,
+}
+
+#[derive(Debug)]
+enum Store {
+    Address(String),
+    Handle(Storage),
+}
+
+impl EngineBuilder {
+    /// Where journals live, as an address like `sqlite:team.db`; memory by default.
+    #[must_use]
+    pub fn storage(mut self, address: impl Into<String>) -> Self {
+        self.storage = Some(Store::Address(address.into()));
+        self
+    }
+
+    /// A store that is open already.
+    #[must_use]
+    pub fn storage_handle(mut self, storage: Storage) -> Self {
+        self.storage = Some(Store::Handle(storage));
+        self
+    }
+
+    /// A bus of the host's own; one inside the process by default.
+    #[must_use]
+    pub fn bus(mut self, bus: Bus) -> Self {
+        self.bus = Some(bus);
+        self
+    }
+
+    /// Models by name; by default the built-in providers, with `OPENAI_BASE_URL` honored.
+    #[must_use]
+    pub fn models(mut self, models: ModelRegistry) -> Self {
+        self.models = Some(models);
+        self
+    }
+
+    /// The model of agents that name none; there is no default.
+    #[must_use]
+    pub fn default_model(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.default_model = Some(name.into());
+        self
+    }
+
+    /// A tool that agents may name in their data.
+    #[must_use]
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        self.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// What models cost; by default only the offline model has a price, which is zero.
+    #[must_use]
+    pub fn prices(mut self, prices: PriceBook) -> Self {
+        self.prices = Some(prices);
+        self
+    }
+
+    /// Where agents with retrieval find passages; see also [`Engine::use_knowledge`].
+    #[must_use]
+    pub fn knowledge(mut self, knowledge: impl Retriever) -> Self {
+        self.knowledge = Some(Arc::new(knowledge));
+        self
+    }
+
+    /// The tenant of runs that name none.
+    #[must_use]
+    pub fn tenant(mut self, tenant: TenantId) -> Self {
+        self.tenant = Some(tenant);
+        self
+    }
+
+    /// Clock, ids and tasks; by default the system's clock and the Tokio runtime of the caller.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Runtime) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// How runs are owned: the lease that another process waits for after a crash.
+    #[must_use]
+    pub fn journal(mut self, config: JournalConfig) -> Self {
+        self.journal = Some(config);
+        self
+    }
+
+    /// Opens the storage and makes the engine.
+    ///
+    /// # Errors
+    /// `Unavailable` outside of a Tokio runtime, what the storage says, and `AlreadyExists` for two tools of one
+    /// name.
+    pub async fn build(self) -> Result<Engine> {
+        let runtime = match self.runtime {
+            Some(runtime) => runtime,
+            None => Runtime::current()?,
+        };
+        let storage = match self.storage {
+            None => Storage::memory(),
+            Some(Store::Handle(storage)) => storage,
+            Some(Store::Address(address)) => StorageRegistry::default().open(&runtime, &address).await?,
+        };
+        let bus = self.bus.unwrap_or_else(|| Bus::local(BusConfig::default()));
+        let models = self.models.unwrap_or_else(|| {
+            let models = ModelRegistry::default();
+            match Settings::from_env().openai() {
+                Some(settings) => models.with_settings("openai", settings),
+                None => models,
+            }
+        });
+        let mut tools = ToolRegistry::default();
+        for tool in self.tools {
+            tools.register_shared(tool)?;
+        }
+        let means = Means {
+            bus,
+            models,
+            default_model: self.default_model,
+            tools,
+            prices: self.prices.unwrap_or_default(),
+            agents: AgentRegistry::default(),
+            knowledge: RwLock::new(self.knowledge),
+        };
+        let journals = Journals::new(storage.clone(), runtime.clone(), self.journal.unwrap_or_default());
+        Ok(Engine::new(runtime, storage, journals, Arc::new(means), self.tenant.unwrap_or_default()))
+    }
+}

@@ -1,0 +1,292 @@
+//! `Engine`: the facade that applications and bindings hold.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    agent::{Agent, AgentInput, AgentOutput, AgentRegistry, Means, Session},
+    engine::{EngineBuilder, Outcome, ResumeRequest, Run, RunRequest},
+    error::{Error, ErrorKind, Result},
+    event::Bus,
+    journal::{Entry, Fact, Journal, Journals, Opened, Summary},
+    model::Model,
+    pack::Pack,
+    rag::Retriever,
+    runtime::{Cancel, Context, Runtime},
+    storage::Storage,
+    types::{RunId, TenantId},
+};
+
+/// How long a shutdown waits for tasks.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Agents, models, journals and a bus in one handle; cloning shares them.
+///
+/// ```
+/// use raptorflow_core::{Agent, Engine, agent::{AgentSpec, FunctionAgent}};
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let engine = Engine::builder().build().await?;
+/// engine.register(FunctionAgent::new(AgentSpec::new("shout")?, |_ctx, input| async move {
+///     Ok(input.question().to_uppercase().into())
+/// }))?;
+/// let outcome = engine.run("shout", "hello").await?;
+/// assert_eq!(outcome.output, "HELLO");
+/// # Ok::<(), raptorflow_core::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Engine(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    runtime: Runtime,
+    storage: Storage,
+    journals: Journals,
+    means: Arc<Means>,
+    tenant: TenantId,
+    // A std mutex: no await happens while it is held.
+    active: Mutex<HashMap<RunId, Cancel>>,
+}
+
+impl Engine {
+    /// Starts to build an engine.
+    #[must_use]
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    pub(super) fn new(
+        runtime: Runtime,
+        storage: Storage,
+        journals: Journals,
+        means: Arc<Means>,
+        tenant: TenantId,
+    ) -> Self {
+        Self(Arc::new(Inner { runtime, storage, journals, means, tenant, active: Mutex::default() }))
+    }
+
+    /// Makes an agent known.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when the name is taken.
+    pub fn register(&self, agent: impl Into<Agent>) -> Result<()> {
+        self.0.means.agents.register(agent.into())
+    }
+
+    /// Makes a model known under a full name like `host:model`.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the name has not this form, `AlreadyExists` when it is taken.
+    pub fn register_model(&self, name: &str, model: Model) -> Result<()> {
+        self.0.means.models.register(name, model)
+    }
+
+    /// Makes every agent of a pack known, and the pack's teams under the pack's name; all or nothing.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when a name is taken.
+    pub fn install(&self, pack: &Pack) -> Result<()> {
+        pack.install(&self.0.means.agents)
+    }
+
+    /// Says where agents with retrieval find passages from now on.
+    pub fn use_knowledge(&self, knowledge: impl Retriever) {
+        let knowledge: Arc<dyn Retriever> = Arc::new(knowledge);
+        *self.0.means.knowledge.write().unwrap_or_else(PoisonError::into_inner) = Some(knowledge);
+    }
+
+    /// Asks an agent and waits for its answer; see [`RunRequest`] for options.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown agent, and what the agent, its model or the storage says; the error's context has
+    /// the `run`, which can be resumed.
+    ///
+    /// # Cancellation
+    /// Dropping the future stops the work; the run can be resumed.
+    pub fn run(&self, agent: &str, input: impl Into<AgentInput>) -> RunRequest {
+        RunRequest::new(self.clone(), agent, input.into())
+    }
+
+    /// Asks an agent in the background; the run goes on when the handle is dropped.
+    ///
+    /// # Errors
+    /// As [`Engine::run`], for what fails before the agent begins.
+    pub async fn start(&self, agent: &str, input: impl Into<AgentInput>) -> Result<Run> {
+        self.run(agent, input).start().await
+    }
+
+    /// Takes up a run whose process ended, or that failed, and waits for its answer.
+    ///
+    /// Nothing that is recorded is done again; a run that is complete gives its recorded answer.
+    /// The run's lease must have lapsed: that is waited for, and takes some seconds after a crash.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown run, `Cancelled` for one that was cancelled, `Conflict` while a living process
+    /// owns it or when a definition has changed, and what [`Engine::run`] says.
+    #[must_use]
+    pub fn resume(&self, run: RunId) -> ResumeRequest {
+        ResumeRequest::new(self.clone(), run)
+    }
+
+    /// Cancels a run for good; one that works in this process has stopped soon after.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown run, `Conflict` while another living process owns it.
+    pub async fn cancel(&self, run: RunId) -> Result<()> {
+        let active = self.0.active.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned();
+        if let Some(cancel) = active {
+            cancel.cancel();
+            return Ok(());
+        }
+        let ctx = self.context(run, None);
+        match self.open(&ctx).await? {
+            Opened::Running { journal, .. } => {
+                journal.finish(&ctx, &[Fact::ExecutionCancelled]).await?;
+                Ok(())
+            }
+            Opened::Ended { summary, .. } => {
+                let message = "the run has ended already";
+                Err(Error::new(ErrorKind::Conflict, "engine.cancel", message)
+                    .with("run", run)
+                    .with("status", format!("{:?}", summary.status).to_lowercase()))
+            }
+        }
+    }
+
+    /// The runs of the engine's tenant, oldest first, after a given one, at most `limit`.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub async fn runs(&self, after: Option<RunId>, limit: usize) -> Result<Vec<(RunId, Summary)>> {
+        self.0.journals.list(&self.context(self.0.runtime.ids().run(), None), after, limit).await
+    }
+
+    /// What happened in a run, oldest first, from a sequence number on, at most `limit`.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown run, and what the storage says.
+    pub async fn history(&self, run: RunId, from: u64, limit: usize) -> Result<Vec<Entry>> {
+        self.0.journals.read(&self.context(run, None), run, from, limit).await
+    }
+
+    /// The bus on which every agent's work shows.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.0.means.bus
+    }
+
+    /// The store under the journals.
+    #[must_use]
+    pub fn storage(&self) -> &Storage {
+        &self.0.storage
+    }
+
+    /// The agents that are known.
+    #[must_use]
+    pub fn agents(&self) -> &AgentRegistry {
+        &self.0.means.agents
+    }
+
+    /// Clock, ids and tasks.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
+        &self.0.runtime
+    }
+
+    /// Stops what works in the background, waits for it at most 5 seconds, and closes the storage.
+    ///
+    /// Runs that are stopped can be resumed.
+    ///
+    /// # Errors
+    /// `Timeout` when tasks were still running, and what the storage says.
+    pub async fn shutdown(&self) -> Result<()> {
+        let stopped = self.0.runtime.tasks().shutdown(SHUTDOWN).await;
+        self.0.storage.close().await?;
+        stopped
+    }
+
+    pub(super) fn context(&self, run: RunId, tenant: Option<&TenantId>) -> Context {
+        let ctx = Context::for_run(&self.0.runtime, run);
+        let tenant = tenant.unwrap_or(&self.0.tenant);
+        if tenant == ctx.tenant() { ctx } else { ctx.with_tenant(tenant.clone()) }
+    }
+
+    pub(super) async fn create(&self, ctx: &Context, agent: &Agent, input: &AgentInput) -> Result<Journal> {
+        let started = Fact::ExecutionStarted {
+            target: agent.name().to_string(),
+            capability: input.capability.clone(),
+            input: input.input.clone(),
+        };
+        self.0.journals.create(ctx, &[started]).await
+    }
+
+    pub(super) async fn open(&self, ctx: &Context) -> Result<Opened> {
+        self.0.journals.open(ctx).await
+    }
+
+    /// Runs an agent over its journal and records how it ended.
+    pub(super) async fn execute(
+        &self,
+        ctx: Context,
+        journal: Journal,
+        agent: &Agent,
+        input: &AgentInput,
+        content: bool,
+    ) -> Result<Outcome> {
+        let run = ctx.run_id();
+        let _active = Active::new(self, run, ctx.cancel());
+        let session = Session::new(ctx, journal, Arc::clone(&self.0.means)).with_content(content);
+        let result = agent.run(&session, input).await;
+        let (ctx, journal) = (session.ctx(), session.journal());
+        match result {
+            Ok(output) => {
+                // Moved into the fact and back: an answer may be large.
+                let fact = Fact::ExecutionCompleted { output: output.output, finish: output.finish };
+                journal.finish(ctx, std::slice::from_ref(&fact)).await?;
+                let Fact::ExecutionCompleted { output: answer, .. } = fact else {
+                    return Err(Error::new(ErrorKind::Internal, "engine.run", "a fact changed its kind"));
+                };
+                Ok(Outcome::new(run, AgentOutput { output: answer, ..output }))
+            }
+            Err(err) => {
+                let err = err.with("run", run);
+                let fact = match err.kind() {
+                    ErrorKind::Cancelled if self.is_stopping() => return Err(err),
+                    ErrorKind::Cancelled => Fact::ExecutionCancelled,
+                    _ => Fact::ExecutionFailed { error: err.clone() },
+                };
+                // The run's own token may be cancelled; the end is recorded all the same.
+                let ctx = ctx.with_cancel(Cancel::new());
+                match journal.finish(&ctx, &[fact]).await {
+                    Ok(_) => Err(err),
+                    Err(unrecorded) => Err(err.with("not recorded", unrecorded)),
+                }
+            }
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.0.runtime.tasks().cancel().is_cancelled()
+    }
+}
+
+/// A run at work in this process, so that it can be cancelled by its id; forgotten when dropped.
+struct Active<'a> {
+    engine: &'a Engine,
+    run: RunId,
+}
+
+impl<'a> Active<'a> {
+    fn new(engine: &'a Engine, run: RunId, cancel: &Cancel) -> Self {
+        engine.0.active.lock().unwrap_or_else(PoisonError::into_inner).insert(run, cancel.clone());
+        Self { engine, run }
+    }
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.engine.0.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
+    }
+}

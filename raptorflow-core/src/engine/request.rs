@@ -1,0 +1,236 @@
+//! `RunRequest` and `ResumeRequest`: a run with its options, awaited or started in the background.
+
+use std::{any::Any, fmt, future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
+
+use crate::{
+    agent::{Agent, AgentInput, AgentOutput},
+    engine::{Engine, Outcome, Run},
+    error::{Error, ErrorKind, Result},
+    event::{Filter, Lag, Subscription},
+    journal::{Entry, Fact, Journal, Opened, RunStatus, Summary},
+    runtime::{Cancel, Context},
+    types::{RunId, TenantId},
+};
+
+/// How many events a run's own subscription holds before the oldest make room.
+const EVENTS: usize = 4096;
+
+type Ended = Pin<Box<dyn Future<Output = Result<Outcome>> + Send>>;
+
+/// What applies to new and resumed runs alike.
+#[derive(Clone, Default)]
+struct Options {
+    tenant: Option<TenantId>,
+    timeout: Option<Duration>,
+    cancel: Option<Cancel>,
+    content: bool,
+    extension: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Options {
+    fn context(&self, engine: &Engine, run: RunId) -> Context {
+        let mut ctx = engine.context(run, self.tenant.as_ref());
+        if let Some(timeout) = self.timeout {
+            ctx = ctx.with_timeout(timeout);
+        }
+        if let Some(cancel) = &self.cancel {
+            ctx = ctx.with_cancel(cancel.child());
+        }
+        match &self.extension {
+            Some(extension) => ctx.with_extension(Arc::clone(extension)),
+            None => ctx,
+        }
+    }
+}
+
+macro_rules! options {
+    ($type:ident) => {
+        impl $type {
+            /// The tenant; the engine's by default.
+            #[must_use]
+            pub fn tenant(mut self, tenant: TenantId) -> Self {
+                self.options.tenant = Some(tenant);
+                self
+            }
+
+            /// How long the run may take; no bound by default.
+            #[must_use]
+            pub fn timeout(mut self, timeout: Duration) -> Self {
+                self.options.timeout = Some(timeout);
+                self
+            }
+
+            /// A token that cancels the run for good.
+            #[must_use]
+            pub fn cancel_with(mut self, cancel: &Cancel) -> Self {
+                self.options.cancel = Some(cancel.clone());
+                self
+            }
+
+            /// Publishes pieces of answers as they arrive, as `message_sent` events; off by default, because
+            /// events carry no content unless the host asks for it.
+            #[must_use]
+            pub fn content(mut self, content: bool) -> Self {
+                self.options.content = content;
+                self
+            }
+
+            /// Data of the host that agents and tools find in their context.
+            #[must_use]
+            pub fn extension(mut self, extension: Arc<dyn Any + Send + Sync>) -> Self {
+                self.options.extension = Some(extension);
+                self
+            }
+
+            /// Starts it in the background.
+            ///
+            /// # Errors
+            /// What fails before the agent begins.
+            pub async fn start(self) -> Result<Run> {
+                let ctx = self.options.context(&self.engine, self.run_id());
+                let filter = Filter { run: Some(ctx.run_id()), ..Filter::default() };
+                let events: Subscription = self.engine.bus().subscribe(filter, EVENTS, Lag::DropOldest)?;
+                let (engine, cancel, run) = (self.engine.clone(), ctx.cancel().clone(), ctx.run_id());
+                let prepared = self.prepare(ctx).await?;
+                let work = prepared.finish(engine.clone());
+                let task = engine.runtime().tasks().spawn("engine.run", work);
+                Ok(Run::new(engine, run, cancel, events, task))
+            }
+        }
+
+        impl IntoFuture for $type {
+            type Output = Result<Outcome>;
+            type IntoFuture = Ended;
+
+            fn into_future(self) -> Ended {
+                Box::pin(async move {
+                    let ctx = self.options.context(&self.engine, self.run_id());
+                    let engine = self.engine.clone();
+                    self.prepare(ctx).await?.finish(engine).await
+                })
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($type)).field("run", &self.run).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+/// A run that is not started yet: await it, or [`RunRequest::start`] it in the background.
+pub struct RunRequest {
+    engine: Engine,
+    run: Option<RunId>,
+    agent: Box<str>,
+    input: AgentInput,
+    options: Options,
+}
+
+/// A run that is to be taken up again: await it, or [`ResumeRequest::start`] it in the background.
+pub struct ResumeRequest {
+    engine: Engine,
+    run: RunId,
+    options: Options,
+}
+
+options!(RunRequest);
+options!(ResumeRequest);
+
+/// A run whose journal is open, or one that has ended already.
+enum Prepared {
+    Open { ctx: Context, journal: Journal, agent: Agent, input: AgentInput, content: bool },
+    Ended(Result<Outcome>),
+}
+
+impl Prepared {
+    async fn finish(self, engine: Engine) -> Result<Outcome> {
+        match self {
+            Self::Open { ctx, journal, agent, input, content } => {
+                engine.execute(ctx, journal, &agent, &input, content).await
+            }
+            Self::Ended(outcome) => outcome,
+        }
+    }
+}
+
+impl RunRequest {
+    pub(super) fn new(engine: Engine, agent: &str, input: AgentInput) -> Self {
+        Self { engine, run: None, agent: agent.into(), input, options: Options::default() }
+    }
+
+    /// One capability of the agent; its input must fit the capability's schema.
+    #[must_use]
+    pub fn capability(mut self, capability: impl Into<Arc<str>>) -> Self {
+        self.input.capability = Some(capability.into());
+        self
+    }
+
+    /// The id of the run, for a host that must know it before the run begins; a new one by default.
+    #[must_use]
+    pub fn id(mut self, run: RunId) -> Self {
+        self.run = Some(run);
+        self
+    }
+
+    fn run_id(&self) -> RunId {
+        self.run.unwrap_or_else(|| self.engine.runtime().ids().run())
+    }
+
+    async fn prepare(self, ctx: Context) -> Result<Prepared> {
+        let agent = self.engine.agents().get(&self.agent)?;
+        let journal = self.engine.create(&ctx, &agent, &self.input).await?;
+        Ok(Prepared::Open { ctx, journal, agent, input: self.input, content: self.options.content })
+    }
+}
+
+impl ResumeRequest {
+    pub(super) fn new(engine: Engine, run: RunId) -> Self {
+        Self { engine, run, options: Options::default() }
+    }
+
+    fn run_id(&self) -> RunId {
+        self.run
+    }
+
+    async fn prepare(self, ctx: Context) -> Result<Prepared> {
+        let (journal, entries) = match self.engine.open(&ctx).await? {
+            Opened::Running { journal, entries } => (journal, entries),
+            Opened::Ended { summary, entries } => {
+                return Ok(Prepared::Ended(ended(self.run, &summary, &entries)));
+            }
+        };
+        let started = entries.first().map(|entry| &entry.fact);
+        let Some(Fact::ExecutionStarted { target, capability, input }) = started else {
+            let message = "the journal does not begin with the start of a run";
+            return Err(Error::new(ErrorKind::Corrupt, "engine.resume", message).with("run", self.run));
+        };
+        let input = AgentInput { input: input.clone(), capability: capability.clone() };
+        let agent = self.engine.agents().get(target)?;
+        Ok(Prepared::Open { ctx, journal, agent, input, content: self.options.content })
+    }
+}
+
+/// The outcome of a run that has ended, from what is recorded.
+fn ended(run: RunId, summary: &Summary, entries: &[Entry]) -> Result<Outcome> {
+    if summary.status == RunStatus::Cancelled {
+        return Err(
+            Error::new(ErrorKind::Cancelled, "engine.resume", "the run was cancelled").with("run", run)
+        );
+    }
+    let mut output = AgentOutput { usage: summary.usage, cost: summary.cost, ..AgentOutput::default() };
+    for entry in entries {
+        match &entry.fact {
+            Fact::ExecutionCompleted { output: answer, finish } => {
+                output.output = answer.clone();
+                output.finish = *finish;
+            }
+            Fact::ContextLoaded { passages, .. } if entry.path.is_empty() => {
+                output.passages.clone_from(passages);
+            }
+            _ => {}
+        }
+    }
+    Ok(Outcome::new(run, output))
+}

@@ -1,0 +1,23 @@
+//! Teams of agents: a request is routed to teams, delegated within them, run in parallel and combined.
+//!
+//! Row 11 of the house.
+//! An [`Orchestrator`] is itself an actor, so an engine runs, journals and resumes it like any agent.
+
+mod aggregate;
+mod balance;
+mod disagreement;
+mod orchestrator;
+mod render;
+mod report;
+mod router;
+mod supervisor;
+mod task;
+
+pub use aggregate::{Combined, Contribution, combine};
+pub use balance::{Balance, Balancer};
+pub use disagreement::{Difference, Disagreement, Position};
+pub use orchestrator::{Orchestrator, OrchestratorConfig};
+pub use report::{Claim, Dropped, Missing, Report, Section, Source};
+pub use router::{CapabilityRouter, Decision, Router, TeamChoice};
+pub use supervisor::{AgentChoice, Supervisor, TeamSpec};
+pub use task::Task;

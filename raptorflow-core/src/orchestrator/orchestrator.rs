@@ -1,0 +1,281 @@
+//! `Orchestrator`: accepts a task, routes it to teams, runs their agents in parallel and combines what they say.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::json;
+
+use crate::{
+    agent::{Actor, Agent, AgentInput, AgentKind, AgentOutput, AgentSpec, Session, event, observed},
+    error::{Error, ErrorKind, Result, Retry},
+    event::EventKind,
+    journal::Fact,
+    orchestrator::{
+        AgentChoice, CapabilityRouter, Claim, Contribution, Decision, Missing, Report, Router, Section,
+        Supervisor, Task, combine, disagreement::disagreements,
+    },
+    types::{Money, Usage},
+};
+
+/// Settings of an orchestrator.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct OrchestratorConfig {
+    /// How many agents run at the same time; 16 by default.
+    pub parallel: usize,
+}
+
+impl Default for OrchestratorConfig {
+    fn default() -> Self {
+        Self { parallel: 16 }
+    }
+}
+
+impl OrchestratorConfig {
+    /// Another bound on agents at the same time, at least 1.
+    #[must_use]
+    pub fn with_parallel(mut self, parallel: usize) -> Self {
+        self.parallel = parallel.max(1);
+        self
+    }
+}
+
+/// Teams under one name; an actor whose output is a [`Report`].
+///
+/// What is decided and what each agent answers is journalled under `route` and `team/agent`, so that a resumed run
+/// asks only those that had not finished.
+/// An agent that cannot answer is listed as missing; one that cannot be reached, is refused or cancelled ends the
+/// run with its error, and the run can be resumed.
+#[derive(Debug)]
+pub struct Orchestrator {
+    spec: Arc<AgentSpec>,
+    teams: Vec<Supervisor>,
+    router: Arc<dyn Router>,
+    config: OrchestratorConfig,
+}
+
+impl Orchestrator {
+    /// Teams under a name, routed by capability.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the name does not fit or there is no team.
+    pub fn new(name: impl Into<Arc<str>>, teams: Vec<Supervisor>) -> Result<Self> {
+        let mut spec = AgentSpec::new(name)?;
+        spec.kind = AgentKind::Orchestrator;
+        if teams.is_empty() {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "orchestrator.new",
+                "expected at least one team",
+            )
+            .with("orchestrator", spec.name));
+        }
+        let (router, config) = (Arc::new(CapabilityRouter), OrchestratorConfig::default());
+        Ok(Self { spec: Arc::new(spec), teams, router, config })
+    }
+
+    /// Another router.
+    #[must_use]
+    pub fn with_router(mut self, router: Arc<dyn Router>) -> Self {
+        self.router = router;
+        self
+    }
+
+    /// Other settings.
+    #[must_use]
+    pub fn with_config(mut self, config: OrchestratorConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// What the whole is for.
+    #[must_use]
+    pub fn with_description(mut self, description: impl Into<Arc<str>>) -> Self {
+        Arc::make_mut(&mut self.spec).description = description.into();
+        self
+    }
+
+    /// The teams.
+    #[must_use]
+    pub fn teams(&self) -> &[Supervisor] {
+        &self.teams
+    }
+
+    async fn orchestrate(&self, session: &Session, task: &Task) -> Result<AgentOutput> {
+        self.tell(session, EventKind::StatusUpdated, json!({ "state": "planning" })).await?;
+        let decision = self.decide(session, task).await?;
+        for choice in &decision.agents {
+            let data = json!({ "team": choice.team, "agent": choice.agent, "capability": choice.capability });
+            self.tell(session, EventKind::ResourceAllocated, data).await?;
+        }
+        let agents = decision.agents.len();
+        self.tell(session, EventKind::StatusUpdated, json!({ "state": "executing", "agents": agents }))
+            .await?;
+        let answers: Vec<Answered> = stream::iter(decision.agents.iter().cloned())
+            .map(|choice| self.ask(session, task, choice))
+            .buffered(self.config.parallel.max(1))
+            .try_collect()
+            .await?;
+        self.tell(session, EventKind::StatusUpdated, json!({ "state": "completing" })).await?;
+        let output = self.report(task, decision, &answers)?;
+        self.tell(session, EventKind::WorkflowCompleted, json!({ "agents": agents })).await?;
+        Ok(output)
+    }
+
+    /// Who works on the task; decided once, also over a resume.
+    async fn decide(&self, session: &Session, task: &Task) -> Result<Decision> {
+        let route = |ctx| async move {
+            let mut decision = self.router.route(&ctx, task, &self.teams).await?;
+            for choice in decision.teams.iter().filter(|choice| choice.chosen) {
+                let team = self.team(&choice.team)?;
+                decision.agents.extend(team.delegate(&task.goal, task.agents_per_team, task.balance));
+            }
+            if decision.agents.is_empty() {
+                return Err(Error::new(ErrorKind::NotFound, "orchestrator.route", "no team was chosen"));
+            }
+            Ok(decision)
+        };
+        session.journal().step(session.ctx(), "route", route).await
+    }
+
+    async fn ask(&self, session: &Session, task: &Task, choice: AgentChoice) -> Result<Answered> {
+        let agent = self.agent(&choice)?;
+        let input = match &choice.capability {
+            Some(capability) => AgentInput::for_capability(capability.as_str(), &task.goal),
+            None => AgentInput::new(task.goal.as_str()),
+        };
+        let ctx = session.ctx().with_agent(&self.spec.name).child(&choice.team).child(choice.agent.as_str());
+        let session = session.with_context(ctx);
+        let failed =
+            session.journal().recorded(session.ctx().path()).into_iter().find_map(|entry| match entry.fact {
+                Fact::StepFailed { error } => Some(error),
+                _ => None,
+            });
+        if let Some(error) = failed {
+            return Ok(Answered { choice, result: Err(error) });
+        }
+        match agent.run(&session, &input).await {
+            Ok(output) => Ok(Answered { choice, result: Ok(output) }),
+            Err(error) if is_its_own(&error) && !session.ctx().cancel().is_cancelled() => {
+                session.journal().append(session.ctx(), &[Fact::StepFailed { error: error.clone() }]).await?;
+                Ok(Answered { choice, result: Err(error) })
+            }
+            Err(error) => Err(error.with("asked", &choice.agent)),
+        }
+    }
+
+    fn report(&self, task: &Task, decision: Decision, answers: &[Answered]) -> Result<AgentOutput> {
+        if let Some(error) = answers.iter().find_map(|it| it.result.as_ref().err())
+            && answers.iter().all(|it| it.result.is_err())
+        {
+            return Err(error.clone());
+        }
+        let (mut sources, mut sections, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut usage, mut costs) = (Usage::default(), Vec::new());
+        let mut all: Vec<Claim> = Vec::new();
+        for choice in decision.teams.iter().filter(|choice| choice.chosen) {
+            let team = self.team(&choice.team)?;
+            let (mut given, mut missing) = (Vec::new(), Vec::new());
+            for Answered { choice, result } in answers.iter().filter(|it| it.choice.team == team.name()) {
+                match result {
+                    Ok(output) => {
+                        usage = usage.plus(output.usage);
+                        costs.push(output.cost);
+                        given.push(Contribution { agent: choice.agent.clone(), output: output.clone() });
+                    }
+                    Err(error) => missing.push(Missing { agent: choice.agent.clone(), error: error.clone() }),
+                }
+            }
+            let combined = combine(&given, &mut sources);
+            all.extend(combined.claims.iter().cloned());
+            dropped.extend(combined.dropped);
+            sections.push(Section {
+                team: team.name().to_owned(),
+                title: team.spec().title.clone(),
+                heading: team.spec().heading.clone(),
+                claims: combined.claims,
+                details: combined.details,
+                missing,
+            });
+        }
+        let (goal, cost) = (task.goal.clone(), sum(&costs)?);
+        let disagreements = disagreements(&all);
+        let report = Report { goal, sections, disagreements, dropped, sources, decision, usage, cost };
+        let output = serde_json::to_value(&report).map_err(|err| {
+            Error::new(ErrorKind::Internal, "orchestrator.report", "the report does not serialize")
+                .caused_by(err)
+        })?;
+        Ok(AgentOutput { output, usage, cost, ..AgentOutput::default() })
+    }
+
+    fn team(&self, name: &str) -> Result<&Supervisor> {
+        self.teams.iter().find(|team| team.name() == name).ok_or_else(|| changed("team", name))
+    }
+
+    fn agent(&self, choice: &AgentChoice) -> Result<&Agent> {
+        let agents = self.team(&choice.team)?.agents();
+        agents
+            .iter()
+            .find(|agent| *agent.name() == choice.agent)
+            .ok_or_else(|| changed("agent", choice.agent.as_str()))
+    }
+
+    async fn tell(&self, session: &Session, kind: EventKind, data: serde_json::Value) -> Result<()> {
+        let mut event = event(session.ctx(), &self.spec, kind);
+        event.data = data;
+        session.means().bus.publish(session.ctx(), event).await
+    }
+}
+
+#[async_trait]
+impl Actor for Orchestrator {
+    fn spec(&self) -> &Arc<AgentSpec> {
+        &self.spec
+    }
+
+    async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
+        let task = Task::from_input(input)?;
+        observed(session, &self.spec, self.orchestrate(session, &task)).await
+    }
+}
+
+#[derive(Debug)]
+struct Answered {
+    choice: AgentChoice,
+    result: Result<AgentOutput>,
+}
+
+/// Whether a failure is about one agent's answer, and not about credentials, the network, storage or the caller.
+fn is_its_own(error: &Error) -> bool {
+    let kind = matches!(
+        error.kind(),
+        ErrorKind::InvalidInput
+            | ErrorKind::InvalidOutput
+            | ErrorKind::NotFound
+            | ErrorKind::Unsupported
+            | ErrorKind::LimitExceeded
+            | ErrorKind::Callback
+    );
+    let answered = matches!(error.kind(), ErrorKind::InvalidOutput | ErrorKind::Unsupported);
+    kind && error.retry() == Retry::Never && (answered || !error.operation().starts_with("model."))
+}
+
+fn changed(what: &'static str, name: &str) -> Error {
+    let message =
+        "the recorded decision names something that is gone; the definition has changed since the run began";
+    Error::new(ErrorKind::Conflict, "orchestrator.resume", message).with(what, name)
+}
+
+/// The sum of costs; unknown as soon as one is.
+fn sum(costs: &[Option<Money>]) -> Result<Option<Money>> {
+    let mut sum: Option<Money> = None;
+    for cost in costs {
+        let Some(cost) = *cost else { return Ok(None) };
+        sum = Some(match sum {
+            Some(sum) => sum.plus(cost)?,
+            None => cost,
+        });
+    }
+    Ok(sum)
+}

@@ -1,0 +1,120 @@
+//! `Router`: which teams a task is meant for, and why.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    agent::{Candidate, Match, Matcher},
+    error::{Error, ErrorKind, Result},
+    orchestrator::{AgentChoice, Supervisor, Task},
+    runtime::Context,
+};
+
+/// The share of the best team's score that a team needs to be consulted.
+const NEEDED_SHARE: f64 = 0.25;
+
+/// One team, and why it was or was not chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TeamChoice {
+    /// The team.
+    pub team: String,
+    /// How well it fits; comparable within one decision only.
+    pub score: f64,
+    /// The words in common, as stems.
+    pub words: Vec<String>,
+    /// Whether it works on the task.
+    pub chosen: bool,
+    /// Why, in a few words.
+    pub reason: String,
+}
+
+/// Who works on a task, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Who decided.
+    pub router: String,
+    /// Every team, the best first.
+    pub teams: Vec<TeamChoice>,
+    /// Every agent at work, in the order of the teams.
+    #[serde(default)]
+    pub agents: Vec<AgentChoice>,
+}
+
+/// Chooses teams.
+///
+/// # Contract
+/// - every team is in the answer once.
+/// - at least one team is chosen.
+#[async_trait]
+pub trait Router: Debug + Send + Sync + 'static {
+    /// Says for every team whether it works on the task, the best first.
+    async fn route(&self, ctx: &Context, task: &Task, teams: &[Supervisor]) -> Result<Decision>;
+}
+
+/// Routes by the words that a task shares with a team's routing words, description and agents.
+///
+/// Teams with at least a quarter of the best score work on the task; where no team shares a word, all do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CapabilityRouter;
+
+impl CapabilityRouter {
+    fn ranked(task: &Task, teams: &[Supervisor]) -> Vec<Match> {
+        Matcher::new(teams.iter().map(candidate)).rank(&task.goal)
+    }
+}
+
+#[async_trait]
+impl Router for CapabilityRouter {
+    async fn route(&self, _ctx: &Context, task: &Task, teams: &[Supervisor]) -> Result<Decision> {
+        if let Some(unknown) = task.teams.iter().find(|name| teams.iter().all(|team| *team.name() != ***name))
+        {
+            let known: Vec<&str> = teams.iter().map(Supervisor::name).collect();
+            return Err(Error::new(ErrorKind::NotFound, "orchestrator.route", "no team of this name")
+                .with("team", unknown)
+                .with("known", known.join(", ")));
+        }
+        let ranked = Self::ranked(task, teams);
+        let best = ranked.first().map_or(0.0, |it| it.score);
+        let teams = ranked
+            .into_iter()
+            .map(|it| {
+                let (chosen, reason) = if !task.teams.is_empty() {
+                    (task.teams.contains(&it.name), "named in the task".to_owned())
+                } else if best <= 0.0 {
+                    (true, "no team shares a word with the goal, so all are asked".to_owned())
+                } else if it.score >= best * NEEDED_SHARE {
+                    (true, format!("shares {} with the goal", list(&it.words)))
+                } else {
+                    (false, format!("under a quarter of the best score ({best:.1})"))
+                };
+                let reason =
+                    if chosen || task.teams.is_empty() { reason } else { "not named in the task".to_owned() };
+                TeamChoice { team: it.name, score: it.score, words: it.words, chosen, reason }
+            })
+            .collect();
+        Ok(Decision { router: "capability".to_owned(), teams, agents: Vec::new() })
+    }
+}
+
+/// The first words of a list, quoted.
+fn list(words: &[String]) -> String {
+    let shown: Vec<String> = words.iter().take(5).map(|word| format!("`{word}`")).collect();
+    shown.join(", ")
+}
+
+/// A team's own words count most; its agents' words count a little.
+fn candidate(team: &Supervisor) -> Candidate {
+    let spec = team.spec();
+    let mut candidate = Candidate::new(team.name())
+        .with(3.0, spec.routing.words.join(" "))
+        .with(2.0, &spec.title)
+        .with(2.0, &spec.concern)
+        .with(1.0, &spec.description);
+    for agent in team.agents() {
+        candidate =
+            candidate.with(1.0, agent.spec().routing.words.join(" ")).with(0.5, &*agent.spec().description);
+    }
+    candidate
+}

@@ -1,0 +1,118 @@
+//! `Supervisor`: a team, and how work is delegated within it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    agent::{Agent, AgentSpec, Candidate, Match, Matcher, Routing},
+    event::Channel,
+    orchestrator::{Balance, Balancer},
+    types::AgentId,
+};
+
+/// A team as data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeamSpec {
+    /// Its name, unique in an orchestrator.
+    pub name: String,
+    /// Its name for people.
+    pub title: String,
+    /// What it is concerned with, in a few words.
+    pub concern: String,
+    /// The heading of its section in a report.
+    pub heading: String,
+    /// What it does and when to ask it.
+    pub description: String,
+    /// The channels that it listens to.
+    #[serde(default)]
+    pub channels: Vec<Channel>,
+    /// Words by which a request finds it.
+    #[serde(default)]
+    pub routing: Routing,
+}
+
+/// An agent that a team puts to work, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentChoice {
+    /// The team.
+    pub team: String,
+    /// The agent.
+    pub agent: AgentId,
+    /// What it is asked to do; the agent as a whole when `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<String>,
+    /// How well the agent fits; comparable within one team only.
+    pub score: f64,
+    /// The words in common, as stems.
+    pub words: Vec<String>,
+    /// How it was chosen.
+    pub balance: Balance,
+}
+
+/// A team with its lead, which is one of its agents.
+#[derive(Debug)]
+pub struct Supervisor {
+    spec: TeamSpec,
+    agents: Vec<Agent>,
+    balancer: Balancer,
+    matcher: Matcher,
+}
+
+impl Supervisor {
+    /// A team of a lead and members.
+    #[must_use]
+    pub fn new(spec: TeamSpec, lead: Agent, members: Vec<Agent>) -> Self {
+        let agents: Vec<Agent> = std::iter::once(lead).chain(members).collect();
+        let matcher = Matcher::new(agents.iter().map(|agent| Candidate::agent(agent.spec())));
+        Self { spec, agents, balancer: Balancer::default(), matcher }
+    }
+
+    /// The team as data.
+    #[must_use]
+    pub fn spec(&self) -> &TeamSpec {
+        &self.spec
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Its agents, the lead first.
+    #[must_use]
+    pub fn agents(&self) -> &[Agent] {
+        &self.agents
+    }
+
+    /// Chooses `count` agents for a goal, and for each the capability that fits the goal best.
+    #[must_use]
+    pub fn delegate(&self, goal: &str, count: usize, balance: Balance) -> Vec<AgentChoice> {
+        let ranked = self.matcher.rank(goal);
+        let chosen = self.balancer.choose(balance, &ranked, count);
+        let with_agent = chosen.into_iter().filter_map(|it| {
+            let agent = self.agents.iter().find(|agent| agent.name().as_str() == it.name)?;
+            Some((agent, it))
+        });
+        with_agent
+            .map(|(agent, Match { score, words, .. })| AgentChoice {
+                team: self.spec.name.clone(),
+                agent: agent.name().clone(),
+                capability: best_capability(agent.spec(), goal),
+                score,
+                words,
+                balance,
+            })
+            .collect()
+    }
+}
+
+/// The capability that shares the weightiest words with the goal; the first one when none shares any.
+fn best_capability(spec: &AgentSpec, goal: &str) -> Option<String> {
+    let candidates = spec.capabilities.iter().map(|capability| {
+        Candidate::new(&capability.name)
+            .with(2.0, capability.name.replace('_', " "))
+            .with(1.0, &capability.description)
+    });
+    Matcher::new(candidates).rank(goal).into_iter().next().map(|it| it.name)
+}

@@ -1,0 +1,266 @@
+//! Reads a folder of teams and agents; every file is read, and every problem is reported with its place.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    agent::{AgentSpec, Routing},
+    error::{Error, ErrorKind, Result},
+    event::Channel,
+    orchestrator::TeamSpec,
+    pack::{Manifest, refs, validate},
+    types::{Diagnostic, Diagnostics, Schema},
+};
+
+/// The largest file that a pack may have, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+/// How many files a pack may have.
+const MAX_FILES: usize = 5000;
+
+/// A pack that was read and checked.
+///
+/// ```no_run
+/// # // Needs a pack on disk; `cargo run --release --example council -- --check` does this for the council.
+/// use raptorflow_core::pack::Pack;
+/// let pack = Pack::load("packs/council")?;
+/// assert_eq!(pack.manifest().contents.domains, pack.teams().len());
+/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pack {
+    pub(super) manifest: Manifest,
+    pub(super) teams: Vec<(TeamSpec, AgentSpec)>,
+    pub(super) agents: Vec<AgentSpec>,
+}
+
+/// A spec and the file that it came from.
+pub(super) struct Found<T> {
+    pub(super) file: Arc<str>,
+    pub(super) text: String,
+    pub(super) value: T,
+}
+
+/// A team's file: the team and its supervisor.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TeamFile {
+    pub(super) name: String,
+    title: String,
+    concern: String,
+    heading: String,
+    description: String,
+    #[serde(default)]
+    channels: Vec<Channel>,
+    #[serde(default)]
+    routing: Routing,
+    pub(super) supervisor: AgentSpec,
+}
+
+impl Pack {
+    /// Reads and checks the pack in a folder; blocks on the disk.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no `pack.toml`, `InvalidInput` whose cause ([`Diagnostics`]) is every problem found.
+    pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        if !folder.join("pack.toml").is_file() {
+            let message = "no `pack.toml` in the folder; name the folder of a pack";
+            return Err(
+                Error::new(ErrorKind::NotFound, "pack.load", message).with("folder", folder.display())
+            );
+        }
+        let (pack, problems) = Self::check(folder);
+        let problems = Diagnostics(problems);
+        match pack {
+            Some(pack) if !problems.has_errors() => Ok(pack),
+            _ => Err(problems
+                .into_error("pack.load", "the pack has problems")
+                .with("folder", folder.display())),
+        }
+    }
+
+    /// Reads the pack in a folder and lists every problem; `None` when the manifest cannot be read.
+    #[must_use]
+    pub fn check(folder: &Path) -> (Option<Self>, Vec<Diagnostic>) {
+        let mut reader = Reader { folder, problems: Vec::new(), files: 0 };
+        let manifest: Option<Found<Manifest>> = reader.file(Path::new("pack.toml"));
+        let schemas: BTreeMap<String, Value> =
+            reader.folder("schemas").into_iter().map(|found| (stem(&found.file), found.value)).collect();
+        let mut teams: Vec<Found<TeamFile>> = reader.folder("domains");
+        let mut agents: Vec<Found<AgentSpec>> = Vec::new();
+        for sub in reader.folders("agents") {
+            agents.extend(reader.folder(&sub));
+        }
+        let mut problems = reader.problems;
+        for team in &mut teams {
+            team.value.supervisor.domain = Some(Arc::from(team.value.name.as_str()));
+            let (file, text) = (&team.file, &team.text);
+            problems.extend(place_schemas(&mut team.value.supervisor, &schemas, file, text));
+        }
+        for agent in &mut agents {
+            problems.extend(place_schemas(&mut agent.value, &schemas, &agent.file, &agent.text));
+        }
+        let Some(manifest) = manifest else { return (None, problems) };
+        problems.extend(validate::validate(&manifest, &teams, &agents));
+        let retrieval = manifest.value.defaults.retrieval;
+        let with_defaults = |mut spec: AgentSpec| {
+            spec.retrieval = spec.retrieval.or(retrieval);
+            spec
+        };
+        let agents = agents.into_iter().map(|found| with_defaults(found.value)).collect();
+        let teams = teams
+            .into_iter()
+            .map(|found| found.value.split())
+            .map(|(team, lead)| (team, with_defaults(lead)));
+        (Some(Self { manifest: manifest.value, teams: teams.collect(), agents }), problems)
+    }
+
+    /// What the pack is.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Its teams with their supervisors, by name.
+    #[must_use]
+    pub fn teams(&self) -> &[(TeamSpec, AgentSpec)] {
+        &self.teams
+    }
+
+    /// Its agents besides the supervisors.
+    #[must_use]
+    pub fn agents(&self) -> &[AgentSpec] {
+        &self.agents
+    }
+}
+
+impl TeamFile {
+    fn split(self) -> (TeamSpec, AgentSpec) {
+        let Self { name, title, concern, heading, description, channels, routing, supervisor } = self;
+        (TeamSpec { name, title, concern, heading, description, channels, routing }, supervisor)
+    }
+}
+
+struct Reader<'a> {
+    folder: &'a Path,
+    problems: Vec<Diagnostic>,
+    files: usize,
+}
+
+impl Reader<'_> {
+    /// All TOML files of a folder, by name; a folder that does not exist has none.
+    fn folder<T: DeserializeOwned>(&mut self, name: &str) -> Vec<Found<T>> {
+        let toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+        let files: Vec<PathBuf> = self.list(name).into_iter().filter(toml).collect();
+        files.iter().filter_map(|file| self.file(file)).collect()
+    }
+
+    /// The folders in a folder, by name.
+    fn folders(&mut self, name: &str) -> Vec<String> {
+        let paths = self.list(name);
+        let folders = paths.into_iter().filter(|path| self.folder.join(path).is_dir());
+        folders.map(|path| path.display().to_string()).collect()
+    }
+
+    fn list(&mut self, name: &str) -> Vec<PathBuf> {
+        let path = self.folder.join(name);
+        if !path.is_dir() {
+            return Vec::new();
+        }
+        let listed = fs::read_dir(&path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+        match listed {
+            Ok(entries) => {
+                let mut paths: Vec<PathBuf> =
+                    entries.into_iter().map(|entry| Path::new(name).join(entry.file_name())).collect();
+                paths.sort();
+                paths
+            }
+            Err(err) => {
+                self.problems.push(Diagnostic::error("unreadable", err.to_string()).in_file(name));
+                Vec::new()
+            }
+        }
+    }
+
+    fn file<T: DeserializeOwned>(&mut self, path: &Path) -> Option<Found<T>> {
+        let file: Arc<str> = path.display().to_string().into();
+        let text = match self.read(path) {
+            Ok(text) => text,
+            Err(reason) => {
+                self.problems.push(Diagnostic::error("unreadable", reason).in_file(file));
+                return None;
+            }
+        };
+        match toml::from_str(&text) {
+            Ok(value) => Some(Found { file, text, value }),
+            Err(err) => {
+                let offset = err.span().map_or(0, |span| span.start);
+                let problem = Diagnostic::error("invalid_file", err.message()).in_file(file);
+                self.problems.push(problem.at_offset(&text, offset));
+                None
+            }
+        }
+    }
+
+    fn read(&mut self, path: &Path) -> std::result::Result<String, String> {
+        self.files += 1;
+        if self.files > MAX_FILES {
+            return Err(format!("the pack has over {MAX_FILES} files"));
+        }
+        let path = self.folder.join(path);
+        let size = fs::metadata(&path).map_err(|err| err.to_string())?.len();
+        if size > MAX_FILE {
+            return Err(format!("the file has {size} bytes; at most {MAX_FILE} are read"));
+        }
+        fs::read_to_string(&path).map_err(|err| err.to_string())
+    }
+}
+
+/// Puts the pack's schemas in place and checks that every schema of an agent is usable.
+fn place_schemas(
+    spec: &mut AgentSpec,
+    schemas: &BTreeMap<String, Value>,
+    file: &Arc<str>,
+    text: &str,
+) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    let mut place = |schema: &mut Schema, owner: &str, what: &str| {
+        let mut value = schema.as_value().clone();
+        let mut messages: Vec<(&str, String)> = refs::resolve(&mut value, schemas)
+            .into_iter()
+            .map(|message| ("unresolved_reference", message))
+            .collect();
+        *schema = Schema::unchecked(value);
+        if messages.is_empty()
+            && let Err(err) = schema.check()
+        {
+            messages.push(("invalid_schema", format!("{err}")));
+        }
+        problems.extend(messages.into_iter().map(|(code, message)| {
+            let offset = text.find(&format!("\"{owner}\"")).unwrap_or(0);
+            Diagnostic::error(code, format!("{what} of `{owner}`: {message}"))
+                .in_file(Arc::clone(file))
+                .at_offset(text, offset)
+        }));
+    };
+    for capability in &mut spec.capabilities {
+        place(&mut capability.input, &capability.name, "input");
+        place(&mut capability.output, &capability.name, "output");
+    }
+    if let Some(output) = &mut spec.output {
+        place(output, spec.name.as_str(), "output");
+    }
+    problems
+}
+
+/// The name of a file without folder and ending.
+pub(super) fn stem(file: &str) -> String {
+    Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}

@@ -5,8 +5,9 @@ use std::{future::Future, path::PathBuf, sync::Arc};
 use libtest_mimic::{Completion, Failed, Trial};
 use raptorflow_core::{
     error::{Error, ErrorKind, Result},
+    event::Bus,
     storage::{Capability, SqliteConfig, SqliteStore, Storage},
-    testing::conformance::{Case, StorageSubject, Subject, storage_cases},
+    testing::conformance::{Case, EventSubject, StorageSubject, Subject, event_cases, storage_cases},
 };
 use tempfile::TempDir;
 
@@ -26,9 +27,12 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
         Backend { contract: "storage", name: "memory", fresh: || Ok(memory()) },
         Backend { contract: "storage", name: "sqlite", fresh: || Ok(sqlite()) },
     ];
+    let event = [Backend { contract: "event", name: "local", fresh: || Ok(local()) }];
     let required: Vec<&str> = required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    let known: Vec<&str> = storage.iter().map(|backend| backend.name).collect();
+    let known: Vec<&str> =
+        storage.iter().map(|backend| backend.name).chain(event.iter().map(|backend| backend.name)).collect();
     let mut trials = of_contract(&storage, &storage_cases(), &required);
+    trials.extend(of_contract(&event, &event_cases(), &required));
     trials.extend(required.into_iter().filter(|name| !known.contains(name)).map(unknown));
     trials
 }
@@ -75,6 +79,10 @@ fn check<S: Subject>(
 fn unknown(name: &str) -> Trial {
     let message = format!("RAPTORFLOW_REQUIRE names a backend that this build does not have: {name}");
     Trial::test(format!("require::{name}"), move || Err(message.into()))
+}
+
+fn local() -> EventSubject {
+    EventSubject::new(|_runtime, config| async { Ok(Bus::local(config)) })
 }
 
 fn memory() -> StorageSubject {

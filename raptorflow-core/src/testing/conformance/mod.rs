@@ -17,7 +17,9 @@
 //! ```
 
 mod case;
+mod event;
 mod storage;
 
 pub use case::{Case, Running, Subject};
+pub use event::{EventSubject, event_cases};
 pub use storage::{StorageSubject, storage_cases};

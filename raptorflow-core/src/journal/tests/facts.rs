@@ -1,4 +1,4 @@
-//! What a journal promises: durable facts, one owner, steps that run once, tails without gap or double.
+//! Facts are durable, steps run once, tails have no gap and no double.
 
 use std::sync::{
     Arc,

@@ -1,0 +1,169 @@
+//! A run that fails at any append, before or after the write, goes on to the same end.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+use serde_json::json;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    journal::{Entry, Fact, Journal, JournalConfig, Journals, Opened},
+    runtime::{Context, Runtime, Tasks},
+    storage::{Append, Log, MemoryStore, Record, Storage},
+    testing::ManualClock,
+    types::Finish,
+};
+
+const STEPS: usize = 4;
+
+/// A log whose append fails at given calls: before it writes, or after.
+#[derive(Debug)]
+struct Faulty {
+    inner: MemoryStore,
+    calls: AtomicUsize,
+    before: Vec<usize>,
+    after: Vec<usize>,
+}
+
+fn fault() -> Error {
+    Error::new(ErrorKind::Unavailable, "test.append", "the disk is gone")
+}
+
+#[async_trait]
+impl Log for Faulty {
+    async fn append(&self, ctx: &Context, append: Append<'_>) -> Result<u64> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.before.contains(&call) {
+            return Err(fault());
+        }
+        let length = self.inner.append(ctx, append).await?;
+        if self.after.contains(&call) { Err(fault()) } else { Ok(length) }
+    }
+
+    async fn read(&self, ctx: &Context, stream: &str, from: u64, limit: usize) -> Result<Vec<Record>> {
+        self.inner.read(ctx, stream, from, limit).await
+    }
+
+    async fn length(&self, ctx: &Context, stream: &str) -> Result<u64> {
+        self.inner.length(ctx, stream).await
+    }
+
+    async fn streams(
+        &self,
+        ctx: &Context,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        self.inner.streams(ctx, prefix, after, limit).await
+    }
+
+    async fn remove(&self, ctx: &Context, stream: &str) -> Result<bool> {
+        self.inner.remove(ctx, stream).await
+    }
+}
+
+/// What the world saw of the steps.
+#[derive(Default)]
+struct Effects {
+    /// The idempotency key of each execution, by step.
+    executed: [Mutex<Vec<String>>; STEPS],
+    /// How often a step was executed when its caller first got the value.
+    acknowledged: [Mutex<Option<usize>>; STEPS],
+}
+
+impl Effects {
+    fn count(&self, step: usize) -> usize {
+        self.executed[step].lock().unwrap().len()
+    }
+}
+
+/// Carries the run on from wherever it is.
+async fn attempt(journals: &Journals, ctx: &Context, effects: &Effects) -> Result<Vec<i64>> {
+    let journal = match journals.open(ctx).await {
+        Ok(Opened::Running { journal, .. }) => journal,
+        Ok(Opened::Ended { entries, .. }) => return Ok(output(&entries)),
+        Err(err) if err.kind() == ErrorKind::NotFound => {
+            let started =
+                Fact::ExecutionStarted { target: "test".into(), input: json!(null), capability: None };
+            journals.create(ctx, &[started]).await?
+        }
+        Err(err) => return Err(err),
+    };
+    let mut values = Vec::new();
+    for step in 0..STEPS {
+        values.push(work(&journal, ctx, effects, step).await?);
+    }
+    journal
+        .finish(ctx, &[Fact::ExecutionCompleted { output: json!(values), finish: Finish::Complete }])
+        .await?;
+    Ok(values)
+}
+
+async fn work(journal: &Journal, ctx: &Context, effects: &Effects, step: usize) -> Result<i64> {
+    let call = |ctx: Context| async move {
+        let mut executed = effects.executed[step].lock().unwrap();
+        executed.push(ctx.idempotency_key().unwrap().to_owned());
+        Ok(i64::try_from(10 * step + executed.len()).unwrap())
+    };
+    let value = journal.step(ctx, &format!("step-{step}"), call).await?;
+    effects.acknowledged[step].lock().unwrap().get_or_insert(effects.count(step));
+    Ok(value)
+}
+
+fn output(entries: &[Entry]) -> Vec<i64> {
+    match entries.last().map(|entry| &entry.fact) {
+        Some(Fact::ExecutionCompleted { output, .. }) => serde_json::from_value(output.clone()).unwrap(),
+        other => panic!("ended with {other:?}"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn faults_at_any_append_repeat_no_acknowledged_step_and_change_no_value(
+        faults in proptest::collection::btree_map(0..24_usize, any::<bool>(), 0..6),
+        restart in any::<bool>(),
+    ) {
+        let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let effects = Effects::default();
+        let (values, entries, run) = tokio.block_on(async {
+            let store = MemoryStore::new();
+            let at = |after| faults.iter().filter(|fault| *fault.1 == after).map(|fault| *fault.0).collect();
+            let log = Faulty { inner: store.clone(), calls: AtomicUsize::new(0), before: at(false), after: at(true) };
+            let storage = Storage::from_parts(Arc::new(store.clone()), Arc::new(log), Arc::new(store));
+            let clock = ManualClock::new();
+            let runtime = Runtime::new(Arc::new(clock.clone()), Tasks::current().unwrap());
+            let journals = || Journals::new(storage.clone(), runtime.clone(), JournalConfig::default());
+            let (mut process, first) = (journals(), Context::new(&runtime));
+            loop {
+                let ctx = Context::for_run(&runtime, first.run_id());
+                match attempt(&process, &ctx, &effects).await {
+                    Ok(values) => {
+                        let entries = process.read(&ctx, ctx.run_id(), 0, usize::MAX).await.unwrap();
+                        break (values, entries, ctx.run_id());
+                    }
+                    Err(err) => assert_eq!(err.kind(), ErrorKind::Unavailable),
+                }
+                if restart {
+                    process = journals();
+                    clock.advance(JournalConfig::default().lease_ttl);
+                }
+            }
+        });
+        prop_assert_eq!(&output(&entries), &values);
+        for step in 0..STEPS {
+            let executed = effects.executed[step].lock().unwrap();
+            prop_assert_eq!(Some(executed.len()), *effects.acknowledged[step].lock().unwrap());
+            let key = format!("{run}/step-{step}");
+            prop_assert!(executed.iter().all(|found| *found == key));
+            let recorded = entries.iter().filter(|entry| *entry.path == format!("step-{step}"));
+            prop_assert_eq!(recorded.count(), 1);
+        }
+        prop_assert!(entries.iter().zip(0..).all(|(entry, sequence)| entry.sequence == sequence));
+        prop_assert_eq!(entries.iter().filter(|entry| entry.fact.is_end()).count(), 1);
+    }
+}

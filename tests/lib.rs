@@ -16,3 +16,12 @@ pub fn root() -> PathBuf {
 pub fn exam(path: &str) -> Option<String> {
     fs::read_to_string(root().join("../shared/exams").join(path)).ok()
 }
+
+/// The Rust programs in the prose, compiled as doc tests.
+#[cfg(doctest)]
+mod prose {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/guide/start.md")]
+    mod start {}
+}

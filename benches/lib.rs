@@ -1,10 +1,16 @@
-//! What the benchmarks share: a Tokio runtime with a context, and values of a given size.
+//! What the benchmarks share: a Tokio runtime with a context, values of a given size, a silent model.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run has nothing to say")]
 
 use std::future::Future;
 
-use futures_util::FutureExt as _;
-use raptorflow_core::runtime::{Context, Runtime};
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, stream};
+use raptorflow_core::{
+    Result,
+    model::{ChatModel, ChatRequest, ChatStream, FinishReason, Model, ModelAbilities, ModelInfo, StreamPart},
+    runtime::{Context, Runtime},
+    types::Role,
+};
 
 /// A Tokio runtime on this thread and a context in it.
 #[derive(Debug)]
@@ -53,4 +59,40 @@ impl Default for Bench {
 #[must_use]
 pub fn bytes(length: usize) -> Vec<u8> {
     (0..=u8::MAX).cycle().take(length).collect()
+}
+
+/// A model that answers a constant at once; with `calls`, it first asks for `add` of 1 and 2.
+#[must_use]
+pub fn silent_model(calls: bool) -> Model {
+    let abilities = ModelAbilities { tools: calls, structured: false };
+    Model::new(Silent { info: ModelInfo { name: "bench:silent".into(), context_window: None, abilities } })
+}
+
+#[derive(Debug)]
+struct Silent {
+    info: ModelInfo,
+}
+
+#[async_trait]
+impl ChatModel for Silent {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    async fn stream(&self, _ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
+        let asks = self.info.abilities.tools
+            && request.messages.last().is_some_and(|message| message.role != Role::Tool);
+        let (part, reason) = if asks {
+            let call = StreamPart::ToolCall {
+                index: 0,
+                id: None,
+                name: Some("add".to_owned()),
+                arguments: "{\"left\": 1, \"right\": 2}".to_owned(),
+            };
+            (call, FinishReason::ToolCalls)
+        } else {
+            (StreamPart::text("done"), FinishReason::Stop)
+        };
+        Ok(Box::pin(stream::iter([Ok(part), Ok(StreamPart::Finish { reason })])))
+    }
 }

@@ -9,3 +9,4 @@
 
 mod knowledge_base;
 mod retrieval;
+mod tool_dispatch;

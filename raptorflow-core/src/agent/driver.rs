@@ -192,7 +192,10 @@ impl Driver<'_> {
     async fn call_tools(&self, run: &mut AgentRun) -> Result<()> {
         let (ctx, config) = (self.session.ctx(), DispatchConfig::default());
         let calls = run.open_calls();
-        let mut results = std::pin::pin!(dispatch_stream(ctx, &self.tools, &calls, &config));
+        // Many models count their calls from 0 in every answer, so the step belongs to the key.
+        let key = format!("{}/{}/{}", ctx.run_id(), ctx.path(), run.steps());
+        let keyed = ctx.with_idempotency_key(key);
+        let mut results = std::pin::pin!(dispatch_stream(&keyed, &self.tools, &calls, &config));
         while let Some(result) = results.next().await {
             let (_, result) = result?;
             let mut executed = event(ctx, self.agent.spec(), EventKind::CapabilityExecuted);

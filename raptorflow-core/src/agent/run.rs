@@ -1,6 +1,6 @@
 //! `AgentRun`: the loop of an agent as a state machine that never awaits and can be stored at any step.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -174,6 +174,12 @@ impl AgentRun {
             .collect()
     }
 
+    /// How often the model answered.
+    #[must_use]
+    pub fn steps(&self) -> u32 {
+        self.steps
+    }
+
     /// The state after a fact; facts that are not about the loop change nothing.
     ///
     /// # Errors
@@ -251,9 +257,8 @@ impl AgentRun {
         self.steps = self.steps.saturating_add(1);
         self.usage = self.usage.plus(usage);
         self.cost = self.cost.plus(cost)?;
-        let calls: Vec<ToolCall> = message.tool_calls().cloned().collect();
-        if !calls.is_empty() {
-            return self.want_tools(message, calls);
+        if message.tool_calls().next().is_some() {
+            return self.want_tools(message);
         }
         if truncated {
             let output = Value::String(message.text());
@@ -285,7 +290,9 @@ impl AgentRun {
         Ok(())
     }
 
-    fn want_tools(&mut self, message: Message, calls: Vec<ToolCall>) -> Result<()> {
+    fn want_tools(&mut self, mut message: Message) -> Result<()> {
+        tell_calls_apart(&mut message);
+        let calls: Vec<ToolCall> = message.tool_calls().cloned().collect();
         let wanted = u32::try_from(calls.len()).unwrap_or(u32::MAX);
         if self.tool_calls.saturating_add(wanted) > self.limits.tool_calls {
             let output = Value::String(message.text());
@@ -303,7 +310,6 @@ impl AgentRun {
         let Phase::Tools { calls, results } = &mut self.phase else {
             return Err(drift("tool_returned"));
         };
-        // Some models give two calls one id: the first one without a result takes it.
         let place = calls
             .iter()
             .zip(results.iter_mut())
@@ -361,6 +367,20 @@ fn other_arguments(input: &Value) -> String {
         .map(|(name, value)| format!("\n{name}: {value}"))
         .collect();
     others.concat()
+}
+
+/// Gives each call an id of its own, so that results find their calls: some models give two calls one id.
+fn tell_calls_apart(message: &mut Message) {
+    let mut known = HashSet::new();
+    for part in &mut message.parts {
+        let Part::ToolCall(call) = part else { continue };
+        let given = call.id.clone();
+        let mut count = 1;
+        while !known.insert(call.id.clone()) {
+            count += 1;
+            call.id = format!("{given}-{count}");
+        }
+    }
 }
 
 fn drift(fact: &'static str) -> Error {

@@ -177,7 +177,7 @@ async fn a_subscriber_sees_the_events_that_match_its_filter_in_stream_order_each
     bus.publish(&ctx, Event { agent: writer("writer")?, ..event(&ctx) }).await?;
     bus.publish(&other, Event { targets: vec![AgentId::new("writer-2")?], ..event(&other) }).await?;
     let measured = Event::new(&ctx, EventKind::MetricRecorded);
-    bus.publish(&ctx, Event { domain: Some("seer".into()), ..measured }).await?;
+    bus.publish(&ctx, Event { domain: Some("research".into()), ..measured }).await?;
     subject.clock.advance(AT_MOST);
     bus.publish(&other, Event { status: Status::Error, ..event(&other) }).await?;
     for (mut subscription, expected) in open {

@@ -1,0 +1,220 @@
+//! A scenario as data; a field or kind that is not listed here is refused.
+
+use std::collections::BTreeMap;
+
+use raptorflow_core::{
+    ErrorKind,
+    agent::AgentSpec,
+    event::EventKind,
+    types::{Effects, Finish, Role, Schema, ToolCall, Usage},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scenario {
+    pub(crate) name: String,
+    pub(crate) about: String,
+    #[serde(default)]
+    pub(crate) storage: Store,
+    #[serde(default)]
+    pub(crate) model: Vec<Reply>,
+    #[serde(default)]
+    pub(crate) tools: Vec<Tool>,
+    #[serde(default)]
+    pub(crate) functions: Vec<Function>,
+    #[serde(default)]
+    pub(crate) agents: Vec<AgentSpec>,
+    #[serde(default)]
+    pub(crate) knowledge: Vec<Source>,
+    pub(crate) steps: Vec<Step>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Store {
+    #[default]
+    Memory,
+    Sqlite,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reply {
+    #[serde(default)]
+    pub(crate) text: Option<String>,
+    #[serde(default)]
+    pub(crate) tool_calls: Vec<ToolCall>,
+    #[serde(default)]
+    pub(crate) usage: Option<Usage>,
+    #[serde(default)]
+    pub(crate) error: Option<Fault>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fault {
+    pub(crate) kind: ErrorKind,
+    pub(crate) message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tool {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) parameters: Schema,
+    #[serde(default)]
+    pub(crate) effects: Effects,
+    pub(crate) behavior: Behavior,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Function {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) description: String,
+    pub(crate) behavior: Behavior,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Behavior {
+    Upper,
+    Echo,
+    Sum,
+    Value { value: Value },
+    Fail { message: String },
+    FailOnce { message: String, value: Value },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Source {
+    pub(crate) id: String,
+    pub(crate) text: String,
+    #[serde(default)]
+    pub(crate) metadata: Map<String, Value>,
+}
+
+/// One step: exactly one of the first five, and what is expected of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Step {
+    #[serde(default)]
+    pub(crate) run: Option<Run>,
+    #[serde(default)]
+    pub(crate) resume: Option<String>,
+    #[serde(default)]
+    pub(crate) cancel: Option<String>,
+    #[serde(default)]
+    pub(crate) search: Option<Search>,
+    #[serde(default)]
+    pub(crate) reopen: bool,
+    #[serde(default)]
+    pub(crate) expect: Expect,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Run {
+    pub(crate) agent: String,
+    pub(crate) input: Value,
+    #[serde(default)]
+    pub(crate) capability: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Search {
+    pub(crate) query: String,
+    pub(crate) k: usize,
+    #[serde(default)]
+    pub(crate) mode: Option<String>,
+    #[serde(default)]
+    pub(crate) filter: Map<String, Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Expect {
+    #[serde(deserialize_with = "present")]
+    pub(crate) output: Option<Value>,
+    pub(crate) finish: Option<Finish>,
+    pub(crate) usage: Option<Map<String, Value>>,
+    pub(crate) passages: Option<Vec<Cited>>,
+    pub(crate) error: Option<Failure>,
+    pub(crate) events: Option<Vec<EventKind>>,
+    pub(crate) requests: Option<Vec<Asked>>,
+    pub(crate) model_calls: Option<usize>,
+    pub(crate) tool_calls: Option<Vec<Called>>,
+    pub(crate) function_calls: Option<Vec<Entered>>,
+    pub(crate) documents: Option<Vec<String>>,
+}
+
+/// `null` is an output to expect, and no output is none.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cited {
+    pub(crate) number: u32,
+    pub(crate) source: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Failure {
+    pub(crate) kind: ErrorKind,
+    #[serde(default)]
+    pub(crate) context: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) says: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    pub(crate) roles: Vec<Role>,
+    #[serde(default)]
+    pub(crate) first: Option<String>,
+    #[serde(default)]
+    pub(crate) last: Option<String>,
+    #[serde(default)]
+    pub(crate) tools: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) passages: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) results: Option<Vec<Told>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Told {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    #[serde(default, deserialize_with = "present")]
+    pub(crate) content: Option<Value>,
+    #[serde(default)]
+    pub(crate) error: Option<ErrorKind>,
+    #[serde(default)]
+    pub(crate) says: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Called {
+    pub(crate) name: String,
+    pub(crate) arguments: Value,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entered {
+    pub(crate) name: String,
+    pub(crate) input: Value,
+}

@@ -1,0 +1,136 @@
+//! The host's side of a scenario: a model, tools and function agents that do what the file says and note each call.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+    sync::{Arc, Mutex},
+};
+
+use raptorflow_core::{
+    Agent, Error, ErrorKind, Result,
+    agent::{AgentInput, AgentSpec, FunctionAgent},
+    model::{ChatRequest, FunctionModel, Model, ModelAbilities, ModelInfo},
+    tool::FunctionTool,
+    types::ToolSpec,
+};
+use serde_json::{Map, Value, json};
+
+use crate::format::{Behavior, Called, Entered, Function, Reply, Scenario, Tool};
+
+/// What reached the callbacks during one step.
+#[derive(Default)]
+pub(crate) struct Calls {
+    pub(crate) requests: Vec<ChatRequest>,
+    pub(crate) tools: Vec<Called>,
+    pub(crate) functions: Vec<Entered>,
+    /// Calls of the model beyond its list.
+    pub(crate) unscripted: usize,
+}
+
+/// Shared by the callbacks of all engines of one scenario.
+#[derive(Clone)]
+pub(crate) struct Host(Arc<Mutex<Notes>>);
+
+struct Notes {
+    replies: VecDeque<Reply>,
+    calls: Calls,
+    failed_once: HashSet<String>,
+}
+
+impl Host {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        let replies = scenario.model.iter().cloned().collect();
+        Self(Arc::new(Mutex::new(Notes { replies, calls: Calls::default(), failed_once: HashSet::new() })))
+    }
+
+    /// What reached the callbacks since the last time.
+    pub(crate) fn take(&self) -> Calls {
+        std::mem::take(&mut self.0.lock().unwrap().calls)
+    }
+
+    pub(crate) fn replies_left(&self) -> usize {
+        self.0.lock().unwrap().replies.len()
+    }
+
+    pub(crate) fn model(&self) -> Model {
+        let abilities = ModelAbilities { tools: true, structured: true };
+        let info = ModelInfo { name: "scripted:main".into(), context_window: None, abilities };
+        let host = self.clone();
+        Model::new(FunctionModel::new(info, move |_ctx, request| {
+            let reply = host.reply(request);
+            async move { reply }
+        }))
+    }
+
+    fn reply(&self, request: ChatRequest) -> Result<Value> {
+        let mut notes = self.0.lock().unwrap();
+        notes.calls.requests.push(request);
+        let Some(reply) = notes.replies.pop_front() else {
+            notes.calls.unscripted += 1;
+            return Err(Error::new(ErrorKind::Internal, "scenario.model", "no reply is left"));
+        };
+        if let Some(fault) = reply.error {
+            return Err(Error::new(fault.kind, "scenario.model", fault.message));
+        }
+        let calls = serde_json::to_value(reply.tool_calls).unwrap();
+        let mut answer = json!({ "text": reply.text.unwrap_or_default(), "tool_calls": calls });
+        if let Some(usage) = reply.usage {
+            answer["usage"] = serde_json::to_value(usage).unwrap();
+        }
+        Ok(answer)
+    }
+
+    pub(crate) fn tool(&self, tool: &Tool) -> FunctionTool {
+        let spec = ToolSpec::new(&tool.name, &tool.description, tool.parameters.clone());
+        let (host, name, behavior) = (self.clone(), tool.name.clone(), tool.behavior.clone());
+        let body = move |_ctx, arguments: Value| {
+            let called = Called { name: name.clone(), arguments: arguments.clone() };
+            host.0.lock().unwrap().calls.tools.push(called);
+            let answer = host.act(&name, &behavior, &arguments);
+            async move { answer }
+        };
+        FunctionTool::new(spec, body).with_effects(tool.effects)
+    }
+
+    pub(crate) fn function(&self, function: &Function) -> Result<Agent> {
+        let mut spec = AgentSpec::new(function.name.as_str())?;
+        spec.description = function.description.as_str().into();
+        let (host, name, behavior) = (self.clone(), function.name.clone(), function.behavior.clone());
+        Ok(Agent::new(FunctionAgent::new(spec, move |_ctx, AgentInput { input, .. }| {
+            let entered = Entered { name: name.clone(), input: input.clone() };
+            host.0.lock().unwrap().calls.functions.push(entered);
+            let answer = host.act(&name, &behavior, &input);
+            async move { answer }
+        })))
+    }
+
+    fn act(&self, name: &str, behavior: &Behavior, given: &Value) -> Result<Value> {
+        match behavior {
+            Behavior::Upper => {
+                let text = given.as_str().or_else(|| given["text"].as_str()).unwrap_or_default();
+                Ok(Value::from(text.to_uppercase()))
+            }
+            Behavior::Echo => Ok(given.clone()),
+            Behavior::Sum => Ok(sum(given.as_object().unwrap_or(&Map::new()))),
+            Behavior::Value { value } => Ok(value.clone()),
+            Behavior::Fail { message } => Err(fail(message)),
+            Behavior::FailOnce { message, value } => {
+                let first = self.0.lock().unwrap().failed_once.insert(name.to_owned());
+                if first { Err(fail(message)) } else { Ok(value.clone()) }
+            }
+        }
+    }
+}
+
+/// Rust's ordinary error, wrapped as a host would wrap it.
+fn fail(message: &str) -> Error {
+    Error::new(ErrorKind::Callback, "scenario.function", format!("the function failed: {message}"))
+        .caused_by(io::Error::other(message.to_owned()))
+}
+
+fn sum(arguments: &Map<String, Value>) -> Value {
+    if arguments.values().all(Value::is_i64) {
+        return Value::from(arguments.values().filter_map(Value::as_i64).sum::<i64>());
+    }
+    Value::from(arguments.values().filter_map(Value::as_f64).sum::<f64>())
+}

@@ -21,17 +21,27 @@ pub struct AgentInput {
     /// The capability that is wanted; the agent as a whole when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability: Option<Arc<str>>,
+    /// What it is a part of, said before the question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Arc<str>>,
 }
 
 impl AgentInput {
     /// A question to the agent as a whole.
     pub fn new(input: impl Into<Value>) -> Self {
-        Self { input: input.into(), capability: None }
+        Self { input: input.into(), capability: None, background: None }
     }
 
     /// One capability, with arguments that hold at least the goal.
     pub fn for_capability(capability: impl Into<Arc<str>>, goal: &str) -> Self {
-        Self { input: json!({ "goal": goal }), capability: Some(capability.into()) }
+        Self { capability: Some(capability.into()), ..Self::new(json!({ "goal": goal })) }
+    }
+
+    /// Says what it is a part of.
+    #[must_use]
+    pub fn with_background(mut self, background: impl Into<Arc<str>>) -> Self {
+        self.background = Some(background.into());
+        self
     }
 
     /// The question as text: a string as it is, the `goal` of an object, any other value as JSON.

@@ -112,7 +112,7 @@ impl AgentRun {
             capability.check_input(&input.input)?;
         }
         let question = input.question();
-        let mut messages = Vec::with_capacity(2);
+        let mut messages = Vec::with_capacity(3);
         if let Some(system) = system_text(&spec.instructions, retrieval.is_some()) {
             messages.push(Message::system(system));
         }
@@ -124,9 +124,12 @@ impl AgentRun {
                     capability.description,
                     other_arguments(&input.input)
                 ),
-                format!("{question} {}", capability.description),
+                format!("{question} {}", capability.name.replace('_', " ")),
             ),
         };
+        if let Some(background) = &input.background {
+            messages.push(Message::user(format!("What follows is a part of this: {background}")));
+        }
         messages.push(Message::user(text));
         let schema = capability.map(|capability| &capability.output).or(spec.output.as_ref());
         let output = schema.map_or(Output::Text, |schema| Output::Json {

@@ -206,7 +206,7 @@ impl ResumeRequest {
             let message = "the journal does not begin with the start of a run";
             return Err(Error::new(ErrorKind::Corrupt, "engine.resume", message).with("run", self.run));
         };
-        let input = AgentInput { input: input.clone(), capability: capability.clone() };
+        let input = AgentInput { capability: capability.clone(), ..AgentInput::new(input.clone()) };
         let agent = self.engine.agents().get(target)?;
         Ok(Prepared::Open { ctx, journal, agent, input, content: self.options.content })
     }

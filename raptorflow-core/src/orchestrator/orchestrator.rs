@@ -129,7 +129,7 @@ impl Orchestrator {
             let mut decision = self.router.route(&ctx, task, &self.teams).await?;
             for choice in decision.teams.iter().filter(|choice| choice.chosen) {
                 let team = self.team(&choice.team)?;
-                decision.agents.extend(team.delegate(&task.goal, task.agents_per_team, task.balance));
+                decision.agents.extend(team.delegate(&choice.focus, task.agents_per_team, task.balance));
             }
             if decision.agents.is_empty() {
                 return Err(Error::new(ErrorKind::NotFound, "orchestrator.route", "no team was chosen"));
@@ -142,9 +142,10 @@ impl Orchestrator {
     async fn ask(&self, session: &Session, task: &Task, choice: AgentChoice) -> Result<Answered> {
         let agent = self.agent(&choice)?;
         let input = match &choice.capability {
-            Some(capability) => AgentInput::for_capability(capability.as_str(), &task.goal),
-            None => AgentInput::new(task.goal.as_str()),
+            Some(capability) => AgentInput::for_capability(capability.as_str(), &choice.focus),
+            None => AgentInput::new(choice.focus.as_str()),
         };
+        let input = if choice.focus == task.goal { input } else { input.with_background(task.goal.as_str()) };
         let ctx = session.ctx().with_agent(&self.spec.name).child(&choice.team).child(choice.agent.as_str());
         let session = session.with_context(ctx);
         let failed =

@@ -53,6 +53,9 @@ impl Report {
         for choice in &self.decision.teams {
             let verdict = if choice.chosen { "chosen" } else { "not chosen" };
             writeln!(out, "- {}: {verdict}, score {:.1}; {}.", choice.team, choice.score, choice.reason)?;
+            if choice.chosen && choice.focus != self.goal {
+                writeln!(out, "  Works on: {}.", one_line(&choice.focus))?;
+            }
         }
         writeln!(out, "\nAgents:\n")?;
         for choice in &self.decision.agents {

@@ -1,12 +1,12 @@
 //! `Router`: which teams a task is meant for, and why.
 
-use std::fmt::Debug;
+use std::{collections::BTreeMap, fmt::Debug};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::{Candidate, Match, Matcher},
+    agent::{Candidate, Matcher},
     error::{Error, ErrorKind, Result},
     orchestrator::{AgentChoice, Supervisor, Task},
     runtime::Context,
@@ -14,6 +14,8 @@ use crate::{
 
 /// The share of the best team's score that a team needs to be consulted.
 const NEEDED_SHARE: f64 = 0.25;
+/// The share of a clause's best score that a team needs to work on the clause.
+const CLAUSE_SHARE: f64 = 0.7;
 
 /// One team, and why it was or was not chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,8 @@ pub struct TeamChoice {
     pub chosen: bool,
     /// Why, in a few words.
     pub reason: String,
+    /// The part of the goal that the team works on.
+    pub focus: String,
 }
 
 /// Who works on a task, and why.
@@ -56,14 +60,10 @@ pub trait Router: Debug + Send + Sync + 'static {
 /// Routes by the words that a task shares with a team's routing words, description and agents.
 ///
 /// Teams with at least a quarter of the best score work on the task; where no team shares a word, all do.
+/// A goal of several clauses is shared out: a team works on the clauses that fit it best, or nearly so, and on the
+/// whole goal when there are none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CapabilityRouter;
-
-impl CapabilityRouter {
-    fn ranked(task: &Task, teams: &[Supervisor]) -> Vec<Match> {
-        Matcher::new(teams.iter().map(candidate)).rank(&task.goal)
-    }
-}
 
 #[async_trait]
 impl Router for CapabilityRouter {
@@ -75,7 +75,9 @@ impl Router for CapabilityRouter {
                 .with("team", unknown)
                 .with("known", known.join(", ")));
         }
-        let ranked = Self::ranked(task, teams);
+        let matcher = Matcher::new(teams.iter().map(candidate));
+        let ranked = matcher.rank(&task.goal);
+        let mut shared_out = share_out(&task.goal, &matcher);
         let best = ranked.first().map_or(0.0, |it| it.score);
         let teams = ranked
             .into_iter()
@@ -91,11 +93,43 @@ impl Router for CapabilityRouter {
                 };
                 let reason =
                     if chosen || task.teams.is_empty() { reason } else { "not named in the task".to_owned() };
-                TeamChoice { team: it.name, score: it.score, words: it.words, chosen, reason }
+                let focus = shared_out.remove(&it.name).unwrap_or_else(|| task.goal.clone());
+                TeamChoice { team: it.name, score: it.score, words: it.words, chosen, reason, focus }
             })
             .collect();
         Ok(Decision { router: "capability".to_owned(), teams, agents: Vec::new() })
     }
+}
+
+/// The clauses of a goal for each team that some of them fit.
+fn share_out(goal: &str, matcher: &Matcher) -> BTreeMap<String, String> {
+    let clauses: Vec<&str> = goal
+        .split([',', ';', ':', '.', '?', '!', '\n'])
+        .map(bare)
+        .filter(|clause| !clause.is_empty())
+        .collect();
+    let mut shares: BTreeMap<String, String> = BTreeMap::new();
+    if clauses.len() < 2 {
+        return shares;
+    }
+    for clause in clauses {
+        let ranked = matcher.rank(clause);
+        let best = ranked.first().map_or(0.0, |it| it.score);
+        for it in ranked.into_iter().filter(|it| it.score > 0.0 && it.score >= best * CLAUSE_SHARE) {
+            let share = shares.entry(it.name).or_default();
+            if !share.is_empty() {
+                share.push_str("; ");
+            }
+            share.push_str(clause);
+        }
+    }
+    shares
+}
+
+/// A clause without the conjunction that joins it to the one before.
+fn bare(clause: &str) -> &str {
+    let clause = clause.trim();
+    ["and ", "or ", "but "].iter().find_map(|word| clause.strip_prefix(word)).unwrap_or(clause)
 }
 
 /// The first words of a list, quoted.

@@ -38,6 +38,8 @@ pub struct AgentChoice {
     pub team: String,
     /// The agent.
     pub agent: AgentId,
+    /// The part of the goal that it works on.
+    pub focus: String,
     /// What it is asked to do; the agent as a whole when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability: Option<String>,
@@ -98,6 +100,7 @@ impl Supervisor {
             .map(|(agent, Match { score, words, .. })| AgentChoice {
                 team: self.spec.name.clone(),
                 agent: agent.name().clone(),
+                focus: goal.to_owned(),
                 capability: best_capability(agent.spec(), goal),
                 score,
                 words,

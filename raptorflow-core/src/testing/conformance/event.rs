@@ -159,7 +159,7 @@ async fn a_subscriber_sees_the_events_that_match_its_filter_in_stream_order_each
             vec![1, 4],
         ),
         (Filter { agents: vec!["write*".into(), "none".into()], ..Filter::default() }, vec![2, 3]),
-        (Filter { domains: vec!["s*r".into()], ..Filter::default() }, vec![4]),
+        (Filter { domains: vec!["re*h".into()], ..Filter::default() }, vec![4]),
         (Filter { status: Some(Status::Error), ..Filter::default() }, vec![1, 5]),
         (Filter { since: Some(ctx.now().plus(AT_MOST)), ..Filter::default() }, vec![5]),
         (Filter { until: Some(ctx.now().plus(AT_MOST)), ..Filter::default() }, vec![0, 1, 2, 3, 4]),

@@ -6,19 +6,31 @@
 mod backends;
 mod bind;
 mod chat;
+#[cfg(feature = "http")]
+mod http;
 mod info;
 mod registry;
 mod request;
 mod response;
+mod sse;
 mod stream;
 mod structured;
+#[cfg(feature = "http")]
+mod wording;
 
+#[cfg(feature = "model-anthropic")]
+pub use backends::anthropic::{AnthropicConfig, AnthropicModel};
+#[cfg(feature = "model-openai")]
+pub use backends::openai::{LimitField, OpenAiConfig, OpenAiModel, Structured};
 pub use backends::{function::FunctionModel, offline::OfflineModel};
 pub use bind::bind_stream;
 pub use chat::{ChatModel, ChatStream, Model};
+#[cfg(feature = "http")]
+pub use http::{HttpBody, HttpClient, HttpConfig, HttpRequest, HttpResponse, ReqwestClient};
 pub use info::{ModelAbilities, ModelInfo};
 pub use registry::{ModelFactory, ModelRegistry, ProviderSettings};
 pub use request::{ChatRequest, Output, ToolChoice};
 pub use response::{ChatResponse, FinishReason};
+pub use sse::{SseDecoder, SseEvent, SseMessage};
 pub use stream::{Accumulator, PartialAnswer, StreamPart};
 pub use structured::{Answer, check_answer};

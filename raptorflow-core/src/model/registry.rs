@@ -3,12 +3,18 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt::{self, Debug},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
 };
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "model-anthropic")]
+use crate::model::backends::anthropic::AnthropicFactory;
+#[cfg(feature = "model-openai")]
+use crate::model::backends::openai::OpenAiFactory;
+#[cfg(feature = "http")]
+use crate::model::{HttpClient, ReqwestClient};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{Model, OfflineModel},
@@ -74,11 +80,13 @@ pub trait ModelFactory: Debug + Send + Sync + 'static {
 pub struct ModelRegistry {
     secrets: Arc<dyn SecretStore>,
     settings: BTreeMap<String, ProviderSettings>,
-    providers: Arc<RwLock<BTreeMap<String, Arc<dyn ModelFactory>>>>,
+    providers: Arc<RwLock<Providers>>,
     /// Instances given by the host; they are never dropped.
     registered: Arc<RwLock<HashMap<String, Model>>>,
     opened: Arc<RwLock<Opened>>,
 }
+
+type Providers = BTreeMap<String, Arc<dyn ModelFactory>>;
 
 #[derive(Default)]
 struct Opened {
@@ -88,9 +96,12 @@ struct Opened {
 
 impl Default for ModelRegistry {
     fn default() -> Self {
-        let mut providers: BTreeMap<String, Arc<dyn ModelFactory>> = BTreeMap::new();
-        providers.insert("offline".to_owned(), Arc::new(OfflineFactory));
-        Self { providers: Arc::new(RwLock::new(providers)), ..Self::empty() }
+        let registry = Self::empty();
+        let offline: Arc<dyn ModelFactory> = Arc::new(OfflineFactory);
+        registry.write_providers().insert("offline".to_owned(), offline);
+        #[cfg(feature = "http")]
+        let registry = registry.with_http(Arc::new(ReqwestClient::default()));
+        registry
     }
 }
 
@@ -123,6 +134,21 @@ impl ModelRegistry {
         self
     }
 
+    /// Another way to reach `openai`, `ollama`, `deepseek` and `anthropic`, which are added where they are missing;
+    /// models opened before are not shared with the copy.
+    #[cfg(feature = "http")]
+    #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "the caller gives the client away")]
+    pub fn with_http(mut self, http: Arc<dyn HttpClient>) -> Self {
+        let mut providers = self.write_providers().clone();
+        for (name, factory) in remote_providers(&http) {
+            providers.insert(name.to_owned(), factory);
+        }
+        self.providers = Arc::new(RwLock::new(providers));
+        self.opened = Arc::default();
+        self
+    }
+
     /// Adds a provider, or replaces it.
     ///
     /// # Errors
@@ -136,9 +162,7 @@ impl ModelRegistry {
             )
             .with("provider", provider));
         }
-        let mut providers = self.providers.write().unwrap_or_else(PoisonError::into_inner);
-        providers.insert(provider.to_owned(), Arc::new(factory));
-        drop(providers);
+        self.write_providers().insert(provider.to_owned(), Arc::new(factory));
         *self.opened.write().unwrap_or_else(PoisonError::into_inner) = Opened::default();
         Ok(())
     }
@@ -193,6 +217,10 @@ impl ModelRegistry {
         Ok(model)
     }
 
+    fn write_providers(&self) -> RwLockWriteGuard<'_, Providers> {
+        self.providers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn kept(&self, name: &str) -> Option<Model> {
         let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(model) = registered.get(name) {
@@ -243,6 +271,21 @@ fn split<'a>(name: &'a str, operation: &'static str) -> Result<(&'a str, &'a str
     }
 }
 
+/// The providers of this build that are reached over HTTP.
+#[cfg(feature = "http")]
+fn remote_providers(http: &Arc<dyn HttpClient>) -> Vec<(&'static str, Arc<dyn ModelFactory>)> {
+    vec![
+        #[cfg(feature = "model-openai")]
+        ("openai", Arc::new(OpenAiFactory::openai(http))),
+        #[cfg(feature = "model-openai")]
+        ("ollama", Arc::new(OpenAiFactory::ollama(http))),
+        #[cfg(feature = "model-openai")]
+        ("deepseek", Arc::new(OpenAiFactory::deepseek(http))),
+        #[cfg(feature = "model-anthropic")]
+        ("anthropic", Arc::new(AnthropicFactory::new(http))),
+    ]
+}
+
 /// Opens the one offline model.
 #[derive(Debug)]
 struct OfflineFactory;
@@ -289,6 +332,28 @@ mod tests {
         assert_eq!(&*models.open("scripted:x").await.unwrap().info().name, "offline:extractive");
         let again = models.register("scripted:x", Model::new(OfflineModel::default())).unwrap_err();
         assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    }
+
+    #[cfg(all(feature = "model-openai", feature = "model-anthropic"))]
+    #[tokio::test]
+    async fn a_missing_key_is_named_and_a_host_of_ones_own_needs_none() {
+        let secrets = |value: Option<&'static str>| {
+            Arc::new(EnvSecrets::from_lookup(move |_| value.map(str::to_owned)))
+        };
+        let keyless = ModelRegistry::default().with_secrets(secrets(None));
+        for (name, secret) in [
+            ("openai:x", "OPENAI_API_KEY"),
+            ("deepseek:x", "DEEPSEEK_API_KEY"),
+            ("anthropic:x", "ANTHROPIC_API_KEY"),
+        ] {
+            let err = keyless.open(name).await.unwrap_err();
+            assert_eq!((err.kind(), err.get("secret")), (ErrorKind::Unauthenticated, Some(secret)));
+            let keyed = ModelRegistry::default().with_secrets(secrets(Some("k")));
+            assert_eq!(&*keyed.open(name).await.unwrap().info().name, name);
+        }
+        assert_eq!(&*keyless.open("ollama:llama3:8b").await.unwrap().info().name, "ollama:llama3:8b");
+        let own = ProviderSettings::default().with_base_url("http://localhost:8000/v1");
+        assert!(keyless.with_settings("openai", own).open("openai:x").await.is_ok());
     }
 
     #[derive(Debug)]

@@ -6,6 +6,8 @@
 mod clock;
 pub mod conformance;
 mod model;
+mod server;
 
 pub use clock::ManualClock;
 pub use model::{Reply, ScriptedModel};
+pub use server::{ProviderServer, ServerReply, ServerRequest};

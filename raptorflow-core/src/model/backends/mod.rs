@@ -1,4 +1,8 @@
 //! The models that this build offers; nobody but the registry chooses among them.
 
+#[cfg(feature = "model-anthropic")]
+pub(crate) mod anthropic;
 pub(crate) mod function;
 pub(crate) mod offline;
+#[cfg(feature = "model-openai")]
+pub(crate) mod openai;

@@ -1,0 +1,264 @@
+//! From our request to Anthropic's.
+
+use serde_json::{Value, json};
+
+use super::{
+    config::AnthropicConfig,
+    wire::{Block, Request, Tool, Turn},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{
+        ChatRequest, Output, ToolChoice,
+        wording::{passages_text, result_text, user_text},
+    },
+    types::{Message, Part, Role},
+};
+
+/// The tool by which a structured answer is given.
+pub(super) const ANSWER_TOOL: &str = "final_answer";
+const ANSWER_DESCRIPTION: &str = "Gives the final answer. Call it once, when the answer is complete; \
+    the answer is not given in any other way.";
+/// Under which property a schema that is no object is asked for.
+const WRAPPED: &str = "value";
+
+/// The request in Anthropic's form.
+///
+/// # Errors
+/// `InvalidInput` when a tool has the name by which a structured answer is given.
+pub(super) fn request<'a>(config: &'a AnthropicConfig, request: &'a ChatRequest) -> Result<Request<'a>> {
+    let mut tools: Vec<Tool<'a>> = request
+        .tools
+        .iter()
+        .map(|spec| Tool {
+            name: &spec.name,
+            description: &spec.description,
+            input_schema: spec.parameters.as_value().clone(),
+        })
+        .collect();
+    if let Output::Json { schema, .. } = &request.output {
+        if tools.iter().any(|tool| tool.name == ANSWER_TOOL) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "model.stream",
+                "a tool has the name by which a structured answer is given; rename it",
+            )
+            .with("tool", ANSWER_TOOL));
+        }
+        let input_schema =
+            if is_wrapped(schema.as_value()) { wrap(schema.as_value()) } else { schema.as_value().clone() };
+        tools.push(Tool { name: ANSWER_TOOL, description: ANSWER_DESCRIPTION, input_schema });
+    }
+    let answer = request.max_output_tokens.unwrap_or(config.max_output_tokens);
+    let thinks = config.thinking_tokens;
+    let system: Vec<String> =
+        request.messages.iter().filter(|m| m.role == Role::System).map(Message::text).collect();
+    Ok(Request {
+        model: &config.model,
+        max_tokens: answer.saturating_add(thinks.unwrap_or(0)),
+        system: system.join("\n\n"),
+        messages: turns(&request.messages),
+        tool_choice: tool_choice(config, request),
+        tools,
+        // The API knows 0 to 1, and none at all while the model thinks.
+        temperature: request.temperature.filter(|_| thinks.is_none()).map(|t| t.clamp(0.0, 1.0)),
+        thinking: thinks.map(|tokens| json!({"type": "enabled", "budget_tokens": tokens})),
+        stream: true,
+    })
+}
+
+/// Whether a schema has to be wrapped into an object, because only objects are inputs of tools.
+pub(super) fn is_wrapped(schema: &Value) -> bool {
+    schema.get("type").and_then(Value::as_str) != Some("object")
+}
+
+/// The answer without its wrapping.
+pub(super) fn unwrap(input: &str) -> Option<Value> {
+    serde_json::from_str::<Value>(input).ok()?.get_mut(WRAPPED).map(Value::take)
+}
+
+fn wrap(schema: &Value) -> Value {
+    let mut inner = schema.clone();
+    let mut outer = json!({"type": "object", "additionalProperties": false, "required": [WRAPPED]});
+    // Definitions stay at the root, where references look for them.
+    for key in ["$defs", "definitions", "$schema"] {
+        if let (Some(definitions), Some(fields)) =
+            (inner.as_object_mut().and_then(|all| all.shift_remove(key)), outer.as_object_mut())
+        {
+            fields.insert(key.to_owned(), definitions);
+        }
+    }
+    if let Some(fields) = outer.as_object_mut() {
+        fields.insert("properties".to_owned(), json!({WRAPPED: inner}));
+    }
+    outer
+}
+
+fn tool_choice(config: &AnthropicConfig, request: &ChatRequest) -> Option<Value> {
+    let structured = request.output != Output::Text;
+    match &request.tool_choice {
+        // The API forces no tool while the model thinks; the answer is then checked by the caller.
+        _ if config.thinking_tokens.is_some() => None,
+        ToolChoice::Tool(name) => Some(json!({"type": "tool", "name": name})),
+        ToolChoice::Required => Some(json!({"type": "any"})),
+        ToolChoice::Auto if structured && !request.tools.is_empty() => Some(json!({"type": "any"})),
+        ToolChoice::Auto | ToolChoice::None if structured => {
+            Some(json!({"type": "tool", "name": ANSWER_TOOL}))
+        }
+        ToolChoice::None if !request.tools.is_empty() => Some(json!({"type": "none"})),
+        ToolChoice::Auto | ToolChoice::None => None,
+    }
+}
+
+/// The conversation as turns of two sides; neighbors of the same side are one turn, as the API wants the results
+/// of one answer's tools.
+fn turns(messages: &[Message]) -> Vec<Turn<'_>> {
+    let mut turns: Vec<Turn<'_>> = Vec::with_capacity(messages.len());
+    for message in messages {
+        let (role, blocks) = match message.role {
+            // The text went into `system`; passages never do.
+            Role::System => ("user", text(passages_text(message)).collect()),
+            Role::User | Role::Tool => ("user", results(message).chain(text(user_text(message))).collect()),
+            Role::Assistant => ("assistant", message.parts.iter().filter_map(said).collect::<Vec<_>>()),
+        };
+        match turns.last_mut() {
+            _ if blocks.is_empty() => {}
+            Some(last) if last.role == role => last.content.extend(blocks),
+            _ => turns.push(Turn { role, content: blocks }),
+        }
+    }
+    turns
+}
+
+/// The API refuses empty texts.
+fn text<'a>(text: String) -> impl Iterator<Item = Block<'a>> {
+    (!text.trim().is_empty()).then_some(Block::Text { text }).into_iter()
+}
+
+fn results(message: &Message) -> impl Iterator<Item = Block<'_>> {
+    message.parts.iter().filter_map(|part| match part {
+        Part::ToolResult(result) => Some(Block::ToolResult {
+            tool_use_id: &result.id,
+            content: result_text(&result.content),
+            is_error: result.is_error,
+        }),
+        _ => None,
+    })
+}
+
+/// What the model said, with its thinking as it was signed; thinking of other providers is left out.
+fn said(part: &Part) -> Option<Block<'_>> {
+    match part {
+        Part::Text { text } if !text.trim().is_empty() => Some(Block::Text { text: text.clone() }),
+        Part::ToolCall(call) => {
+            // A call whose arguments were no object was answered with an error; the API still wants an object.
+            let input = if call.arguments.is_object() {
+                call.arguments.clone()
+            } else {
+                json!({"input": call.arguments})
+            };
+            Some(Block::ToolUse { id: &call.id, name: &call.name, input })
+        }
+        Part::Reasoning { text, opaque: Some(opaque) } => {
+            let field = |name: &str| opaque.get(name).and_then(Value::as_str);
+            match field("type")? {
+                "thinking" => Some(Block::Thinking { thinking: text, signature: field("signature")? }),
+                "redacted_thinking" => Some(Block::RedactedThinking { data: field("data")? }),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Passage, Schema, ToolCall, ToolResult, ToolSpec};
+
+    fn sent(config: &AnthropicConfig, wanted: &ChatRequest) -> Value {
+        serde_json::to_value(request(config, wanted).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_conversation_has_two_sides_and_thinking_goes_back_as_it_was_signed() {
+        let message = |role, parts| Message { role, parts };
+        let reasoning = |text: &str, opaque| Part::Reasoning { text: text.into(), opaque };
+        let passage = Passage {
+            number: 1,
+            source: "a.md".into(),
+            lines: (1, 2),
+            heading: String::new(),
+            text: "quoted".into(),
+        };
+        let wanted = ChatRequest::new(vec![
+            message(Role::System, vec![Part::text("Be brief."), Part::Passage(passage)]),
+            Message::user("Why?"),
+            message(
+                Role::Assistant,
+                vec![
+                    reasoning("hm", Some(json!({"type": "thinking", "signature": "s"}))),
+                    reasoning("", Some(json!({"type": "redacted_thinking", "data": "d"}))),
+                    reasoning("other provider", None),
+                    Part::text(" "),
+                    Part::ToolCall(ToolCall {
+                        id: "c".into(),
+                        name: "add".into(),
+                        arguments: json!("broken"),
+                    }),
+                ],
+            ),
+            message(
+                Role::Tool,
+                vec![Part::ToolResult(ToolResult {
+                    id: "c".into(),
+                    name: "add".into(),
+                    content: json!({"code": "x"}),
+                    is_error: true,
+                })],
+            ),
+            Message::user("Go on."),
+        ]);
+        assert_eq!(
+            sent(&AnthropicConfig::new("claude"), &wanted),
+            json!({"model": "claude", "max_tokens": 8192, "system": "Be brief.", "stream": true, "messages": [
+                {"role": "user", "content": [
+                    {"type": "text", "text": "<passage n=\"1\" source=\"a.md\" lines=\"1-2\">\nquoted\n</passage>"},
+                    {"type": "text", "text": "Why?"}]},
+                {"role": "assistant", "content": [
+                    {"type": "thinking", "thinking": "hm", "signature": "s"},
+                    {"type": "redacted_thinking", "data": "d"},
+                    {"type": "tool_use", "id": "c", "name": "add", "input": {"input": "broken"}}]},
+                {"role": "user", "content": [
+                    {"type": "tool_result", "tool_use_id": "c", "content": "{\"code\":\"x\"}", "is_error": true},
+                    {"type": "text", "text": "Go on."}]}]})
+        );
+    }
+
+    #[test]
+    fn a_schema_becomes_a_tool_that_has_to_be_called() {
+        let schema = Schema::new(
+            json!({"type": "array", "items": {"$ref": "#/$defs/T"}, "$defs": {"T": {"type": "string"}}}),
+        );
+        let mut wanted = ChatRequest::new(vec![Message::user("List.")])
+            .with_output(Output::Json { name: "x".into(), schema: schema.unwrap() });
+        wanted.temperature = Some(1.5);
+        let alone = sent(&AnthropicConfig::new("claude"), &wanted);
+        assert_eq!(alone["tool_choice"], json!({"type": "tool", "name": ANSWER_TOOL}));
+        assert_eq!(alone["temperature"], 1.0);
+        let input = &alone["tools"][0]["input_schema"];
+        assert_eq!(input["properties"]["value"], json!({"type": "array", "items": {"$ref": "#/$defs/T"}}));
+        assert_eq!(input["$defs"]["T"]["type"], "string");
+        assert!(Schema::new(input.clone()).unwrap().validate(&json!({"value": ["a"]})).is_empty());
+        wanted.tools = [ToolSpec::new("add", "Adds.", Schema::any_object())].into();
+        assert_eq!(sent(&AnthropicConfig::new("claude"), &wanted)["tool_choice"], json!({"type": "any"}));
+        let mut thinking = AnthropicConfig::new("claude");
+        thinking.thinking_tokens = Some(2048);
+        let thinking = sent(&thinking, &wanted);
+        assert_eq!((&thinking["tool_choice"], &thinking["temperature"]), (&Value::Null, &Value::Null));
+        assert_eq!(thinking["max_tokens"], 10240);
+        wanted.tools = [ToolSpec::new(ANSWER_TOOL, "Mine.", Schema::any_object())].into();
+        let config = AnthropicConfig::new("claude");
+        assert_eq!(request(&config, &wanted).err().unwrap().kind(), ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,12 @@
+//! Anthropic's messages API.
+
+mod client;
+mod config;
+mod convert;
+mod dialect;
+mod factory;
+mod wire;
+
+pub use client::AnthropicModel;
+pub use config::AnthropicConfig;
+pub(crate) use factory::AnthropicFactory;

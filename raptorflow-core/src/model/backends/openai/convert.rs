@@ -1,0 +1,193 @@
+//! From our request to OpenAI's.
+
+use serde_json::{Value, json};
+
+use super::{
+    config::{LimitField, OpenAiConfig, Structured},
+    strict::is_strict,
+    wire::{Call, CalledFunction, Function, Outgoing, Request, StreamOptions, Tool},
+};
+use crate::{
+    model::{
+        ChatRequest, Output, ToolChoice,
+        wording::{passages_text, result_text, user_text},
+    },
+    types::{Message, Part, Role, ToolResult},
+};
+
+/// The request in OpenAI's form.
+pub(super) fn request<'a>(config: &'a OpenAiConfig, request: &'a ChatRequest) -> Request<'a> {
+    let limit = |field| request.max_output_tokens.filter(|_| config.limit_field == field);
+    let mut messages = Vec::with_capacity(request.messages.len() + 1);
+    request.messages.iter().for_each(|message| add(message, &mut messages));
+    let response_format = response_format(config, &request.output, &mut messages);
+    Request {
+        model: &config.model,
+        messages,
+        tools: request.tools.iter().map(tool).collect(),
+        tool_choice: tool_choice(request),
+        response_format,
+        temperature: request.temperature,
+        max_completion_tokens: limit(LimitField::MaxCompletionTokens),
+        max_tokens: limit(LimitField::MaxTokens),
+        stream: true,
+        stream_options: StreamOptions { include_usage: true },
+    }
+}
+
+/// Adds a message; its tool results become messages of their own, and passages never get the system role.
+fn add<'a>(message: &'a Message, out: &mut Vec<Outgoing<'a>>) {
+    let user = |content: String, out: &mut Vec<Outgoing<'a>>| {
+        if !content.is_empty() {
+            out.push(Outgoing::User { content });
+        }
+    };
+    match message.role {
+        Role::System => {
+            out.push(Outgoing::System { content: message.text() });
+            user(passages_text(message), out);
+        }
+        Role::User => user(user_text(message), out),
+        Role::Assistant => {
+            let tool_calls: Vec<Call<'a>> = message.tool_calls().map(call).collect();
+            let content = Some(message.text()).filter(|text| !text.is_empty() || tool_calls.is_empty());
+            out.push(Outgoing::Assistant { content, tool_calls });
+        }
+        Role::Tool => {}
+    }
+    for part in &message.parts {
+        if let Part::ToolResult(result) = part {
+            out.push(Outgoing::Tool { tool_call_id: &result.id, content: told(result) });
+        }
+    }
+    if message.role == Role::Tool {
+        user(user_text(message), out);
+    }
+}
+
+fn told(result: &ToolResult) -> String {
+    // The wire has no mark for a failed call, so the text says it.
+    if result.is_error { json!({"error": result.content}).to_string() } else { result_text(&result.content) }
+}
+
+fn call(call: &crate::types::ToolCall) -> Call<'_> {
+    let arguments = result_text(&call.arguments);
+    Call { id: &call.id, kind: "function", function: CalledFunction { name: &call.name, arguments } }
+}
+
+fn tool(spec: &crate::types::ToolSpec) -> Tool<'_> {
+    let parameters = spec.parameters.as_value();
+    Tool {
+        kind: "function",
+        function: Function { name: &spec.name, description: &spec.description, parameters },
+    }
+}
+
+fn tool_choice(request: &ChatRequest) -> Option<Value> {
+    match &request.tool_choice {
+        // Hosts refuse a choice among no tools.
+        _ if request.tools.is_empty() => None,
+        ToolChoice::Auto => None,
+        ToolChoice::None => Some(json!("none")),
+        ToolChoice::Required => Some(json!("required")),
+        ToolChoice::Tool(name) => Some(json!({"type": "function", "function": {"name": name}})),
+    }
+}
+
+fn response_format(
+    config: &OpenAiConfig,
+    output: &Output,
+    messages: &mut Vec<Outgoing<'_>>,
+) -> Option<Value> {
+    let Output::Json { name, schema } = output else { return None };
+    let schema = schema.as_value();
+    match config.structured {
+        Structured::JsonSchema => Some(json!({"type": "json_schema",
+            "json_schema": {"name": name, "schema": schema, "strict": is_strict(schema)}})),
+        Structured::JsonObject => {
+            let content =
+                format!("Answer with one JSON object and nothing else. It fits this JSON Schema:\n{schema}");
+            let instructions = messages.iter().take_while(|m| matches!(m, Outgoing::System { .. })).count();
+            messages.insert(instructions, Outgoing::System { content });
+            Some(json!({"type": "json_object"}))
+        }
+        Structured::None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Passage, Schema, ToolCall, ToolSpec};
+
+    fn passage() -> Part {
+        let text = "quoted".into();
+        Part::Passage(Passage {
+            number: 1,
+            source: "a.md".into(),
+            lines: (1, 2),
+            heading: String::new(),
+            text,
+        })
+    }
+
+    fn sent(config: &OpenAiConfig, wanted: &ChatRequest) -> Value {
+        serde_json::to_value(request(config, wanted)).unwrap()
+    }
+
+    #[test]
+    fn a_conversation_with_tools_and_passages_has_the_wire_form() {
+        let message = |role, parts| Message { role, parts };
+        let ask =
+            Part::ToolCall(ToolCall { id: "c1".into(), name: "add".into(), arguments: json!({"n": 1}) });
+        let result =
+            |is_error| ToolResult { id: "c1".into(), name: "add".into(), content: json!("no"), is_error };
+        let reasoning = Part::Reasoning { text: "hm".into(), opaque: None };
+        let wanted = ChatRequest::new(vec![
+            message(Role::System, vec![Part::text("Be brief."), passage()]),
+            message(Role::User, vec![passage(), Part::text("Why?")]),
+            message(Role::Assistant, vec![reasoning, ask]),
+            message(Role::Tool, vec![Part::ToolResult(result(true)), Part::ToolResult(result(false))]),
+        ])
+        .with_tools([ToolSpec::new("add", "Adds.", Schema::any_object())]);
+        let quoted = "<passage n=\"1\" source=\"a.md\" lines=\"1-2\">\nquoted\n</passage>";
+        assert_eq!(
+            sent(&OpenAiConfig::new("gpt"), &wanted),
+            json!({"model": "gpt", "stream": true, "stream_options": {"include_usage": true},
+                "messages": [
+                    {"role": "system", "content": "Be brief."},
+                    {"role": "user", "content": quoted},
+                    {"role": "user", "content": format!("{quoted}\n\nWhy?")},
+                    {"role": "assistant", "content": null, "tool_calls": [
+                        {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{\"n\":1}"}}]},
+                    {"role": "tool", "tool_call_id": "c1", "content": "{\"error\":\"no\"}"},
+                    {"role": "tool", "tool_call_id": "c1", "content": "no"}],
+                "tools": [{"type": "function", "function":
+                    {"name": "add", "description": "Adds.", "parameters": {"type": "object"}}}]})
+        );
+    }
+
+    #[test]
+    fn choices_limits_and_forms_follow_the_host() {
+        let schema = Schema::any_object();
+        let mut wanted = ChatRequest::new(vec![Message::system("S"), Message::user("U")])
+            .with_tools([ToolSpec::new("add", "Adds.", Schema::any_object())])
+            .with_output(Output::Json { name: "x".into(), schema });
+        wanted.max_output_tokens = Some(9);
+        wanted.tool_choice = ToolChoice::Tool("add".into());
+        let openai = sent(&OpenAiConfig::new("gpt"), &wanted);
+        assert_eq!(openai["max_completion_tokens"], 9);
+        assert_eq!(openai["tool_choice"], json!({"type": "function", "function": {"name": "add"}}));
+        assert_eq!(openai["response_format"]["json_schema"]["strict"], false);
+        let mut host = OpenAiConfig::new("m").at("http://localhost:1/v1");
+        host.structured = Structured::JsonObject;
+        wanted.tool_choice = ToolChoice::Required;
+        let other = sent(&host, &wanted);
+        assert_eq!((&other["max_tokens"], &other["tool_choice"]), (&json!(9), &json!("required")));
+        assert_eq!(other["response_format"], json!({"type": "json_object"}));
+        assert!(
+            other["messages"][1]["content"].as_str().unwrap().ends_with("{\"type\":\"object\"}"),
+            "{other}"
+        );
+    }
+}

@@ -3,7 +3,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use raptorflow_core::{Error, ErrorKind, Retry, types::RunId};
+use raptorflow_core::{
+    Error, ErrorKind, Retry,
+    types::{Diagnostics, RunId},
+};
 
 use crate::watch;
 
@@ -57,7 +60,13 @@ pub(crate) struct Arguments {
 
 /// One line: what, where, and what to do.
 pub(crate) fn complain(err: &Error, arguments: &Arguments) {
-    watch::say(&format!("error: {err:#}"));
+    match err.cause::<Diagnostics>() {
+        Some(problems) => {
+            watch::say(&format!("error: {err}"));
+            problems.0.iter().for_each(|problem| watch::say(&format!("  {problem}")));
+        }
+        None => watch::say(&format!("error: {err:#}")),
+    }
     if let Some(hint) = hint(err) {
         watch::say(&format!("try: {hint}"));
     }

@@ -105,7 +105,6 @@ pub(crate) async fn prepare(arguments: &Arguments) -> Result<Prepared> {
         }
         None => begin(arguments, &ctx, &storage).await?,
     };
-    announce(&meta);
     let engine = Engine::builder()
         .storage_handle(storage)
         .runtime(runtime)
@@ -114,6 +113,9 @@ pub(crate) async fn prepare(arguments: &Arguments) -> Result<Prepared> {
         .build()
         .await?;
     engine.install(&pack)?;
+    // Before anything begins: a model that is not known or has no key is no run.
+    engine.model(&meta.model).await?;
+    announce(&meta);
     if arguments.db.is_some() {
         watch::say(&format!("run {run}"));
     }

@@ -83,6 +83,14 @@ impl Engine {
         self.0.means.models.register(name, model)
     }
 
+    /// Opens a model by its name, to see before a run that it is known and has its key; sends nothing.
+    ///
+    /// # Errors
+    /// `InvalidInput` and `NotFound` for a name that is not known, `Unauthenticated` for a missing key.
+    pub async fn model(&self, name: &str) -> Result<Model> {
+        self.0.means.models.open(name).await
+    }
+
     /// Makes every agent of a pack known, and the pack's teams under the pack's name; all or nothing.
     ///
     /// # Errors

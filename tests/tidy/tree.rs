@@ -81,14 +81,24 @@ pub(crate) fn files() -> &'static [File] {
     FILES.get_or_init(|| {
         let root = raptorflow_tests::root();
         let mut files = Vec::new();
-        walk(&root, "", &mut files);
+        let built = built(&root);
+        walk(&root, "", &built, &mut files);
         files.sort_by(|a, b| a.path.cmp(&b.path));
         assert!(files.len() > 20, "the checkout at {} looks empty", root.display());
         files
     })
 }
 
-fn walk(folder: &Path, prefix: &str, files: &mut Vec<File>) {
+/// The folders that `.gitignore` names by their whole path.
+fn built(root: &Path) -> Vec<String> {
+    let ignored = fs::read_to_string(root.join(".gitignore")).expect("the list of ignored files");
+    ignored
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix('/')?.trim_end_matches('/').to_owned()))
+        .collect()
+}
+
+fn walk(folder: &Path, prefix: &str, built: &[String], files: &mut Vec<File>) {
     let mut entries: Vec<_> = fs::read_dir(folder)
         .expect("a folder of the checkout")
         .map(|entry| entry.expect("an entry"))
@@ -98,8 +108,11 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<File>) {
         let name = entry.file_name().to_string_lossy().into_owned();
         let kind = entry.file_type().expect("a file type");
         let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+        if built.contains(&path) {
+            continue;
+        }
         if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
-            walk(&entry.path(), &path, files);
+            walk(&entry.path(), &path, built, files);
         } else if kind.is_file()
             && name != ".git"
             && let Ok(text) = fs::read_to_string(entry.path())

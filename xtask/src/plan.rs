@@ -99,6 +99,11 @@ impl Step {
         if env::var("CI").is_ok_and(|ci| ci == "true") && env::var_os("RAPTORFLOW_REQUIRE").is_none() {
             environment.push(("RAPTORFLOW_REQUIRE", CI_REQUIRES.into()));
         }
+        if let Some(target) = env::var_os("CARGO_TARGET_DIR") {
+            // Steps run in several folders, and a relative path would mean another place in each.
+            environment
+                .push(("CARGO_TARGET_DIR", env::current_dir().unwrap_or_default().join(target).into()));
+        }
         Self {
             group,
             name,
@@ -275,7 +280,8 @@ fn npm() -> &'static str {
 
 /// Cargo's target folder.
 pub(crate) fn target(root: &Path) -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
+    let set = env::var_os("CARGO_TARGET_DIR");
+    set.map_or_else(|| root.join("target"), |folder| env::current_dir().unwrap_or_default().join(folder))
 }
 
 fn venv(root: &Path) -> PathBuf {

@@ -6,8 +6,15 @@ use libtest_mimic::{Completion, Failed, Trial};
 use raptorflow_core::{
     error::{Error, ErrorKind, Result},
     event::Bus,
+    rag::{
+        lexical::{InvertedIndex, LexicalCapability},
+        vector::{Capability as VectorCapability, FlatIndex, HnswConfig, HnswIndex},
+    },
     storage::{Capability, SqliteConfig, SqliteStore, Storage},
-    testing::conformance::{Case, EventSubject, StorageSubject, Subject, event_cases, storage_cases},
+    testing::conformance::{
+        Case, EventSubject, LexicalSubject, StorageSubject, Subject, VectorSubject, event_cases,
+        lexical_cases, storage_cases, vector_cases,
+    },
 };
 use tempfile::TempDir;
 
@@ -28,11 +35,18 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
         Backend { contract: "storage", name: "sqlite", fresh: || Ok(sqlite()) },
     ];
     let event = [Backend { contract: "event", name: "local", fresh: || Ok(local()) }];
+    let lexical = [Backend { contract: "lexical", name: "inverted", fresh: || Ok(inverted()) }];
+    let vector = [
+        Backend { contract: "vector", name: "flat", fresh: || Ok(flat()) },
+        Backend { contract: "vector", name: "hnsw", fresh: || Ok(hnsw(HnswConfig::default())) },
+        Backend { contract: "vector", name: "hnsw_walk", fresh: || Ok(hnsw(walking())) },
+    ];
     let required: Vec<&str> = required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    let known: Vec<&str> =
-        storage.iter().map(|backend| backend.name).chain(event.iter().map(|backend| backend.name)).collect();
+    let known: Vec<&str> = [names(&storage), names(&event), names(&lexical), names(&vector)].concat();
     let mut trials = of_contract(&storage, &storage_cases(), &required);
     trials.extend(of_contract(&event, &event_cases(), &required));
+    trials.extend(of_contract(&lexical, &lexical_cases(), &required));
+    trials.extend(of_contract(&vector, &vector_cases(), &required));
     trials.extend(required.into_iter().filter(|name| !known.contains(name)).map(unknown));
     trials
 }
@@ -41,6 +55,10 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(work)
+}
+
+fn names<S>(backends: &[Backend<S>]) -> Vec<&'static str> {
+    backends.iter().map(|backend| backend.name).collect()
 }
 
 fn of_contract<S>(backends: &[Backend<S>], cases: &[Case<S>], required: &[&str]) -> Vec<Trial>
@@ -101,6 +119,31 @@ fn sqlite() -> StorageSubject {
         let path = file(&damaged);
         async move { damage(path) }
     })
+}
+
+fn inverted() -> LexicalSubject {
+    LexicalSubject::new(LexicalCapability::new(false), || async {
+        Ok(Arc::new(InvertedIndex::default()) as _)
+    })
+}
+
+fn flat() -> VectorSubject {
+    VectorSubject::new(VectorCapability::new(true, false), |dimension, metric| async move {
+        Ok(Arc::new(FlatIndex::new(dimension, metric)?) as _)
+    })
+}
+
+fn hnsw(config: HnswConfig) -> VectorSubject {
+    VectorSubject::new(VectorCapability::new(false, false), move |dimension, metric| async move {
+        Ok(Arc::new(HnswIndex::new(dimension, metric, config)?) as _)
+    })
+}
+
+/// A graph that is walked also where comparing all would be as good.
+fn walking() -> HnswConfig {
+    let mut config = HnswConfig::default();
+    (config.exact_below, config.ef_construction) = (0, 100);
+    config
 }
 
 fn damage(path: PathBuf) -> Result<()> {

@@ -100,7 +100,7 @@ pub struct Scored {
 /// - an approximate index finds at least 95 % of the true nearest 10 of clustered vectors, also after deletions.
 ///
 /// # Cancellation
-/// An index in memory never waits: dropping its futures leaves all of a batch or nothing.
+/// Dropping a future of an index in memory leaves all of a batch or nothing; a batch that began may end later.
 #[async_trait]
 pub trait VectorIndex: Debug + Send + Sync + 'static {
     /// What this index really offers.

@@ -5,7 +5,7 @@ mod index;
 mod kernel;
 mod top;
 
-pub use backends::FlatIndex;
+pub use backends::{FlatIndex, HnswConfig, HnswIndex};
 pub use index::{Capability, KeyFilter, Metric, Scored, VectorIndex, VectorQuery};
 pub(crate) use index::{check_dimension, check_vector};
 pub(crate) use top::TopK;

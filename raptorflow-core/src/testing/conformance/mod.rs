@@ -18,8 +18,12 @@
 
 mod case;
 mod event;
+mod lexical;
 mod storage;
+mod vector;
 
 pub use case::{Case, Running, Subject};
 pub use event::{EventSubject, event_cases};
+pub use lexical::{LexicalSubject, lexical_cases};
 pub use storage::{StorageSubject, storage_cases};
+pub use vector::{VectorSubject, vector_cases};

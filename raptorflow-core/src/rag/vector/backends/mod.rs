@@ -1,5 +1,7 @@
 //! Vector indexes of this build.
 
 mod flat;
+mod hnsw;
 
 pub use flat::FlatIndex;
+pub use hnsw::{HnswConfig, HnswIndex};

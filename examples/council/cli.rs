@@ -71,7 +71,7 @@ pub(crate) fn complain(err: &Error, arguments: &Arguments) {
         watch::say(&format!("try: {hint}"));
     }
     if let (Some(db), Some(run)) = (&arguments.db, err.get("run"))
-        && err.kind() != ErrorKind::NotFound
+        && !err.operation().starts_with("council.")
     {
         watch::say(&format!(
             "resume: cargo run --release --example council -- --db {} --resume {run}",
@@ -95,12 +95,10 @@ fn hint(err: &Error) -> Option<String> {
 
 /// The exit code that tells a script what kind of thing went wrong.
 pub(crate) fn exit_code(err: &Error) -> ExitCode {
-    let model = err.operation().starts_with("model.") || err.operation().starts_with("agent.model");
+    let model = ["model.", "http.", "agent.output"].iter().any(|place| err.operation().starts_with(place));
     match err.kind() {
         ErrorKind::Cancelled => ExitCode::from(130),
-        ErrorKind::Unauthenticated | ErrorKind::PermissionDenied if model => ExitCode::from(3),
-        ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Timeout if model => ExitCode::from(3),
-        ErrorKind::NotFound | ErrorKind::InvalidOutput if model => ExitCode::from(3),
+        _ if model => ExitCode::from(3),
         ErrorKind::InvalidInput
         | ErrorKind::NotFound
         | ErrorKind::AlreadyExists

@@ -10,6 +10,9 @@ use crate::{
     rag::document::{Chunk, Document, Lines, Place},
 };
 
+/// What is longer than this, in bytes, is no word but a run of marks, and may be cut.
+const LONGEST_WORD: usize = 64;
+
 /// One piece as a chunker names it; lines and text follow from the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -84,7 +87,7 @@ impl MarkdownChunker {
 
 impl Chunker for MarkdownChunker {
     fn identity(&self) -> String {
-        format!("markdown-1/{}/{}", self.size, self.overlap)
+        format!("markdown-2/{}/{}", self.size, self.overlap)
     }
 
     fn split(&self, document: &Document) -> Result<Vec<Span>> {
@@ -100,12 +103,24 @@ impl Chunker for MarkdownChunker {
         let sections = sections(text);
         let splitter = MarkdownSplitter::new(self.config()?);
         let spans = splitter.chunk_indices(text).map(|(at, piece)| {
-            let bytes = at..at + piece.len();
+            let bytes = whole_words(text, at..at + piece.len());
             let heading = heading_of(&sections, &bytes).to_owned();
             Span { bytes, heading }
         });
         Ok(spans.collect())
     }
+}
+
+/// The range with its first and last word whole: Markdown's own pieces may end at a mark inside a word.
+fn whole_words(text: &str, range: Range<usize>) -> Range<usize> {
+    let (before, inside, after) = (text.get(..range.start), text.get(range.clone()), text.get(range.end..));
+    let (Some(before), Some(inside), Some(after)) = (before, inside, after) else { return range };
+    let in_word = |c: char| !c.is_whitespace();
+    let head =
+        if inside.starts_with(in_word) { before.len() - before.trim_end_matches(in_word).len() } else { 0 };
+    let tail =
+        if inside.ends_with(in_word) { after.len() - after.trim_start_matches(in_word).len() } else { 0 };
+    if head.max(tail) > LONGEST_WORD { range } else { range.start - head..range.end + tail }
 }
 
 /// The chunks of a document, with lines and text.
@@ -250,6 +265,20 @@ mod tests {
     }
 
     #[test]
+    fn no_word_is_cut_at_a_mark_inside_it() {
+        let text =
+            "It is the spouse's \"smoking\" that wasn't counted *anywhere*, nor the children's. ".repeat(8);
+        for size in 20..60 {
+            for chunk in check(size, &text) {
+                let bytes = chunk.place.bytes;
+                let starts = text[..bytes.start].ends_with(char::is_whitespace) || bytes.start == 0;
+                let ends = text[bytes.end..].starts_with(char::is_whitespace) || bytes.end == text.len();
+                assert!(starts && ends, "{size}: {:?}", chunk.text);
+            }
+        }
+    }
+
+    #[test]
     fn front_matter_is_no_heading() {
         let chunks =
             check(200, "---\ntitle: x\n---\n\n# Real\n\ntext long enough to be the larger part of it\n");
@@ -286,7 +315,7 @@ mod tests {
             let mut covered = vec![false; text.len()];
             for chunk in &chunks {
                 prop_assert_eq!(&text[chunk.place.bytes.clone()], &chunk.text);
-                prop_assert!(chunk.text.chars().count() <= size);
+                prop_assert!(chunk.text.chars().count() <= size + 2 * LONGEST_WORD);
                 covered[chunk.place.bytes.clone()].fill(true);
             }
             for (at, c) in text.char_indices().filter(|(_, c)| c.is_alphanumeric()) {

@@ -73,6 +73,19 @@ struct Sentence {
     score: f64,
 }
 
+/// Leaves out what a passage cuts off: a first sentence without a beginning, a last one without an end.
+fn whole(mut sentences: Vec<String>) -> Vec<String> {
+    let unended =
+        |text: &String| !text.ends_with(['.', '!', '?', ':', ';', ')', '"', '”', '`', '*', ']', '。', '।']);
+    if sentences.len() > 1 && sentences.last().is_some_and(unended) {
+        sentences.pop();
+    }
+    if sentences.len() > 1 && sentences.first().is_some_and(|text| text.starts_with(char::is_lowercase)) {
+        sentences.remove(0);
+    }
+    sentences
+}
+
 struct Pool {
     sentences: Vec<Sentence>,
     vocabulary: HashMap<String, usize>,
@@ -108,7 +121,7 @@ impl Pool {
 
     fn add(&mut self, stems: &Stems, passages: &[&Passage], split: fn(&str) -> Vec<String>) {
         for (passage, source) in passages.iter().enumerate() {
-            for (place, text) in split(&source.text).into_iter().enumerate() {
+            for (place, text) in whole(split(&source.text)).into_iter().enumerate() {
                 let found: Vec<usize> = stems.of(&text).into_iter().map(|stem| self.intern(stem)).collect();
                 let subject = found.first().copied();
                 let terms = count(found);

@@ -54,13 +54,22 @@ struct Parts {
     key_value: Arc<dyn KeyValue>,
     log: Arc<dyn Log>,
     lease: Arc<dyn Lease>,
+    /// The same store, when it is the one in memory: what every run goes through is then done without a box.
+    memory: Option<MemoryStore>,
 }
 
 impl Storage {
     /// A new store in memory; it ends with the last clone of the handle.
     #[must_use]
     pub fn memory() -> Self {
-        Self::from_store(Arc::new(MemoryStore::new()))
+        let store = Arc::new(MemoryStore::new());
+        let memory = Some(MemoryStore::clone(&store));
+        Self(Arc::new(Parts {
+            key_value: Arc::clone(&store) as _,
+            log: Arc::clone(&store) as _,
+            lease: store,
+            memory,
+        }))
     }
 
     /// Opens `memory:`, `sqlite:PATH` or `sqlite:PATH?durability=buffered`, on the Tokio runtime of the caller.
@@ -82,7 +91,7 @@ impl Storage {
     /// A [`crate::storage::Fence`] is checked by the log, so `log` and `lease` must share the leases they know.
     #[must_use]
     pub fn from_parts(key_value: Arc<dyn KeyValue>, log: Arc<dyn Log>, lease: Arc<dyn Lease>) -> Self {
-        Self(Arc::new(Parts { key_value, log, lease }))
+        Self(Arc::new(Parts { key_value, log, lease, memory: None }))
     }
 
     /// The keys.
@@ -182,7 +191,10 @@ impl Storage {
 
     /// See [`Log::append`].
     pub async fn append(&self, ctx: &Context, append: Append<'_>) -> Result<u64> {
-        self.0.log.append(ctx, append).await
+        match &self.0.memory {
+            Some(memory) => memory.append_now(ctx, append),
+            None => self.0.log.append(ctx, append).await,
+        }
     }
 
     /// See [`Log::read`].
@@ -219,7 +231,10 @@ impl Storage {
         owner: &str,
         ttl: Duration,
     ) -> Result<Option<Grant>> {
-        self.0.lease.acquire(ctx, name, owner, ttl).await
+        match &self.0.memory {
+            Some(memory) => memory.acquire_now(ctx, name, owner, ttl),
+            None => self.0.lease.acquire(ctx, name, owner, ttl).await,
+        }
     }
 
     /// See [`Lease::renew`].
@@ -229,7 +244,13 @@ impl Storage {
 
     /// See [`Lease::release`].
     pub async fn release(&self, ctx: &Context, grant: &Grant) -> Result<()> {
-        self.0.lease.release(ctx, grant).await
+        match &self.0.memory {
+            Some(memory) => {
+                memory.release_now(ctx, grant);
+                Ok(())
+            }
+            None => self.0.lease.release(ctx, grant).await,
+        }
     }
 }
 

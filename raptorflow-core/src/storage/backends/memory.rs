@@ -53,6 +53,37 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// [`Log::append`] without a boxed future.
+    pub(in crate::storage) fn append_now(&self, ctx: &Context, append: Append<'_>) -> Result<u64> {
+        check_name("storage.append", "stream", append.stream)?;
+        self.write(ctx, |tenant| tenant.append(append))
+    }
+
+    /// [`Lease::acquire`] without a boxed future.
+    pub(in crate::storage) fn acquire_now(
+        &self,
+        ctx: &Context,
+        name: &str,
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<Option<Grant>> {
+        check_name("storage.acquire", "lease", name)?;
+        check_name("storage.acquire", "owner", owner)?;
+        let now = ctx.now();
+        let expires = now.plus(ttl);
+        let token = self.write(ctx, |tenant| tenant.acquire(name, owner, now, expires));
+        Ok(token.map(|token| Grant {
+            fence: Fence { lease: name.to_owned(), token },
+            owner: owner.to_owned(),
+            expires,
+        }))
+    }
+
+    /// [`Lease::release`] without a boxed future.
+    pub(in crate::storage) fn release_now(&self, ctx: &Context, grant: &Grant) {
+        self.write(ctx, |tenant| tenant.release(&grant.fence));
+    }
+
     // A std mutex: no await happens while it is held. Every change is complete before a panic could come.
     fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, Tenant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -190,8 +221,7 @@ impl KeyValue for MemoryStore {
 #[async_trait]
 impl Log for MemoryStore {
     async fn append(&self, ctx: &Context, append: Append<'_>) -> Result<u64> {
-        check_name("storage.append", "stream", append.stream)?;
-        self.write(ctx, |tenant| tenant.append(append))
+        self.append_now(ctx, append)
     }
 
     async fn read(&self, ctx: &Context, stream: &str, from: u64, limit: usize) -> Result<Vec<Record>> {
@@ -241,16 +271,7 @@ impl Log for MemoryStore {
 #[async_trait]
 impl Lease for MemoryStore {
     async fn acquire(&self, ctx: &Context, name: &str, owner: &str, ttl: Duration) -> Result<Option<Grant>> {
-        check_name("storage.acquire", "lease", name)?;
-        check_name("storage.acquire", "owner", owner)?;
-        let now = ctx.now();
-        let expires = now.plus(ttl);
-        let token = self.write(ctx, |tenant| tenant.acquire(name, owner, now, expires));
-        Ok(token.map(|token| Grant {
-            fence: Fence { lease: name.to_owned(), token },
-            owner: owner.to_owned(),
-            expires,
-        }))
+        self.acquire_now(ctx, name, owner, ttl)
     }
 
     async fn renew(&self, ctx: &Context, grant: &Grant, ttl: Duration) -> Result<Grant> {
@@ -260,7 +281,7 @@ impl Lease for MemoryStore {
     }
 
     async fn release(&self, ctx: &Context, grant: &Grant) -> Result<()> {
-        self.write(ctx, |tenant| tenant.release(&grant.fence));
+        self.release_now(ctx, grant);
         Ok(())
     }
 }

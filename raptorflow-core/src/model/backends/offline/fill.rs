@@ -13,7 +13,7 @@ const MAX_ITEMS: usize = 4;
 /// How deep schemas may nest, references included.
 const MAX_DEPTH: usize = 32;
 /// The least share of the best score that makes a quote worth an item nobody requires.
-const WORTH: f64 = 0.35;
+const WORTH: f64 = 0.5;
 
 /// Why a value cannot be given.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ const OFF_TOPIC: &str = "None of the passages shares a word with the question. W
 /// How many quotes are ranked for a schema.
 const MAX_QUOTES: usize = 64;
 /// The least share of the best score that makes a sentence part of an answer.
-const WORTH: f64 = 0.45;
+const WORTH: f64 = 0.6;
 /// How many characters one token stands for.
 const CHARS_PER_TOKEN: usize = 4;
 

@@ -8,9 +8,11 @@ use super::{
 };
 use crate::types::Passage;
 
-/// How much the instructions count beside the question: enough that two agents read the same passages
-/// differently, too little to leave the subject.
-const INSTRUCTIONS: f64 = 0.45;
+/// By how much fitting the instructions lifts a sentence that speaks about the question: enough that two agents
+/// read the same passages differently, and as a factor, so that it lifts nothing that does not.
+const INSTRUCTIONS: f64 = 1.0;
+/// The share of the best overlap with the question that makes a sentence relevant.
+const RELEVANT: f64 = 0.2;
 /// How much the heading above a sentence counts.
 const HEADING: f64 = 0.2;
 /// How much an early place, of the passage among all and of the sentence in it, counts.
@@ -187,7 +189,13 @@ impl Pool {
         };
         let (mut question, mut instructions) = (overlaps(wanted), overlaps(guided));
         let on_topic = normalize(&mut question);
-        normalize(&mut instructions);
+        // The scale is that of relevant sentences: one about something else must not make their difference small.
+        let relevant =
+            question.iter().zip(&instructions).filter(|(asked, _)| !on_topic || **asked >= RELEVANT);
+        let top = relevant.map(|(_, guide)| *guide).fold(0.0, f64::max);
+        for guide in &mut instructions {
+            *guide = if top > 0.0 { (*guide / top).min(1.0) } else { 0.0 };
+        }
         let scored = self.sentences.iter_mut().zip(question.iter().zip(&instructions));
         for (sentence, (asked, guide)) in scored {
             let heading = headings.get(sentence.passage).copied().unwrap_or(0.0);
@@ -196,7 +204,9 @@ impl Pool {
             let defines = definition
                 && sentence.subject.is_some_and(|term| wanted.contains_key(&term))
                 && says_what_it_is(&sentence.text);
-            let relevance = asked + INSTRUCTIONS * guide + HEADING * heading + PLACE * place / 2.0;
+            // The root brings near the sentences that all speak about the question, and the instructions choose.
+            let subject = asked.sqrt() + HEADING * heading + PLACE * place / 2.0;
+            let relevance = subject * (1.0 + INSTRUCTIONS * guide) / (1.0 + INSTRUCTIONS);
             sentence.score = relevance * shape(&sentence.text) * if defines { 1.4 } else { 1.0 };
         }
         on_topic
@@ -309,26 +319,19 @@ fn shape(text: &str) -> f64 {
         _ => 0.85,
     };
     let first = text.split_whitespace().next().unwrap_or("").trim_end_matches(',');
-    let leans = [
-        "This",
-        "That",
-        "These",
-        "Those",
-        "It",
-        "They",
-        "However",
-        "But",
-        "So",
-        "Then",
-        "Otherwise",
-        "He",
-        "She",
-    ];
-    let beginning = if leans.contains(&first) { 0.85 } else { 1.0 };
+    let beginning = match first {
+        // It leans on the sentence before it.
+        "This" | "That" | "These" | "Those" | "It" | "They" | "He" | "She" | "However" | "But" | "So"
+        | "Then" | "Otherwise" | "Instead" => 0.85,
+        // It sends the reader elsewhere.
+        "See" | "Refer" | "Click" | "Visit" | "Read" => 0.6,
+        _ => 1.0,
+    };
     let total = text.chars().count().max(1);
     let letters = text.chars().filter(|c| c.is_alphabetic() || c.is_whitespace()).count();
     let plain = if letters * 100 < total * 70 { 0.6 } else { 1.0 };
-    length * end * beginning * plain
+    let linked = if text.contains("](") || text.contains("://") { 0.85 } else { 1.0 };
+    length * end * beginning * plain * linked
 }
 
 fn asks_for_definition(question: &str) -> bool {

@@ -12,20 +12,22 @@ use raptorflow_core::{
     },
     storage::{Capability, SqliteConfig, SqliteStore, Storage},
     testing::conformance::{
-        Case, EventSubject, LexicalSubject, StorageSubject, Subject, VectorSubject, event_cases,
+        Case, EventSubject, LexicalSubject, StorageSubject, Subject, VectorSubject, chat_cases, event_cases,
         lexical_cases, storage_cases, vector_cases,
     },
 };
 use tempfile::TempDir;
 
+use crate::chat;
+
 /// A backend of one contract and how to get a fresh place of it.
 pub(crate) struct Backend<S> {
     /// The contract: the first part of a trial's name.
-    contract: &'static str,
+    pub(crate) contract: &'static str,
     /// The backend: the second part, and the word in `RAPTORFLOW_REQUIRE`.
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// A fresh place, or why there is none on this machine.
-    fresh: fn() -> std::result::Result<S, String>,
+    pub(crate) fresh: fn() -> std::result::Result<S, String>,
 }
 
 /// All trials of all contracts.
@@ -41,10 +43,13 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
         Backend { contract: "vector", name: "hnsw", fresh: || Ok(hnsw(HnswConfig::default())) },
         Backend { contract: "vector", name: "hnsw_walk", fresh: || Ok(hnsw(walking())) },
     ];
+    let chat = chat::backends();
     let required: Vec<&str> = required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    let known: Vec<&str> = [names(&storage), names(&event), names(&lexical), names(&vector)].concat();
+    let known: Vec<&str> =
+        [names(&storage), names(&event), names(&chat), names(&lexical), names(&vector)].concat();
     let mut trials = of_contract(&storage, &storage_cases(), &required);
     trials.extend(of_contract(&event, &event_cases(), &required));
+    trials.extend(of_contract(&chat, &chat_cases(), &required));
     trials.extend(of_contract(&lexical, &lexical_cases(), &required));
     trials.extend(of_contract(&vector, &vector_cases(), &required));
     trials.extend(required.into_iter().filter(|name| !known.contains(name)).map(unknown));

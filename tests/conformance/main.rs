@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr, clippy::unwrap_used)]
 
 mod backends;
+mod chat;
 mod child;
 mod model;
 mod sqlite;

@@ -22,6 +22,7 @@ pub type ChatStream = Pin<Box<dyn Stream<Item = Result<StreamPart>> + Send + 'st
 /// - usage is told at most once, before `Finish`.
 /// - dropping the stream stops the call.
 /// - the context's deadline and cancellation end a call that hangs.
+/// - a context that is over ends a call before it begins.
 /// - what the model cannot do is `Unsupported` before anything is sent.
 /// - errors say whether trying again can help, and after what pause.
 #[async_trait]

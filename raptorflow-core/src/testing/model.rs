@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     fmt::{self, Debug},
-    future,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -85,6 +84,14 @@ impl Reply {
     #[must_use]
     pub fn in_pieces(mut self, chars: usize) -> Self {
         self.parts = self.parts.into_iter().flat_map(|part| pieces(part, chars.max(1))).collect();
+        self
+    }
+
+    /// Only the first parts, and then nothing more until the context or the caller ends the call.
+    #[must_use]
+    pub fn silent_after(mut self, parts: usize) -> Self {
+        self.parts.truncate(parts);
+        self.hangs = true;
         self
     }
 
@@ -272,20 +279,15 @@ impl ChatModel for ScriptedModel {
             ctx.bound("model.stream", ctx.runtime().clock().sleep(reply.delay)).await?;
             return Err(err);
         }
-        let (delay, hangs) = (reply.delay, reply.hangs);
         let parts = stream::iter(reply.parts.into_iter().map(Ok).chain(reply.error.map(Err)));
-        if delay.is_zero() && !hangs {
+        let silence =
+            if reply.hangs { stream::pending().left_stream() } else { stream::empty().right_stream() };
+        let parts = parts.chain(silence);
+        if reply.delay.is_zero() {
             return Ok(bind_stream(ctx, &self.info.name, parts));
         }
-        let clock = Arc::clone(ctx.runtime().clock());
-        let pause = async move {
-            if hangs {
-                future::pending::<()>().await;
-            }
-            clock.sleep(delay).await;
-            parts
-        };
-        Ok(bind_stream(ctx, &self.info.name, pause.into_stream().flatten()))
+        let pause = ctx.runtime().clock().sleep(reply.delay);
+        Ok(bind_stream(ctx, &self.info.name, pause.map(|()| parts).flatten_stream()))
     }
 }
 

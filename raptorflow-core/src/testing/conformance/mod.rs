@@ -17,12 +17,14 @@
 //! ```
 
 mod case;
+mod chat;
 mod event;
 mod lexical;
 mod storage;
 mod vector;
 
 pub use case::{Case, Running, Subject};
+pub use chat::{ChatPlace, ChatSubject, Situation, chat_cases};
 pub use event::{EventSubject, event_cases};
 pub use lexical::{LexicalSubject, lexical_cases};
 pub use storage::{StorageSubject, storage_cases};

@@ -211,3 +211,88 @@ impl ChatModel for OfflineModel {
         Ok(Box::pin(stream::iter(parts.collect::<Vec<_>>())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        model::{ChatResponse, Model},
+        runtime::Runtime,
+        types::{Message, Part, Schema},
+    };
+
+    const TEXT: &str = "# Backups\n\nBackups are taken\nevery night at two. They are kept for a month.\n\n\
+        - A backup that was never restored is only a hope.\n\n```sh\nbackup --now\n```\n";
+
+    async fn ask(
+        text: &str,
+        passages: &[&str],
+        change: impl FnOnce(&mut ChatRequest),
+    ) -> Result<ChatResponse> {
+        let passage = |(index, text): (usize, &&str)| {
+            let number = u32::try_from(index).unwrap() + 1;
+            let (source, text, heading) = ("a.md".into(), (*text).into(), String::new());
+            Part::Passage(Passage { number, source, lines: (1, 9), heading, text })
+        };
+        let mut parts: Vec<Part> = passages.iter().enumerate().map(passage).collect();
+        parts.push(Part::text(text));
+        let mut request = ChatRequest::new(vec![Message { role: Role::User, parts }]);
+        change(&mut request);
+        let ctx = Context::new(&Runtime::current()?);
+        Model::new(OfflineModel::default()).complete(&ctx, &request).await
+    }
+
+    fn findings() -> Output {
+        let schema = json!({"type": "object", "required": ["findings"], "properties": {"findings": {
+            "type": "array", "minItems": 1, "items": {"type": "object", "required": ["claim", "sources"], "properties": {
+                "claim": {"type": "string"},
+                "sources": {"type": "array", "items": {"type": "integer", "format": "citation"}}}}}}});
+        Output::Json { name: "findings".into(), schema: Schema::new(schema).unwrap() }
+    }
+
+    #[tokio::test]
+    async fn an_answer_quotes_whole_sentences_with_their_passage() {
+        let answer = ask("When are backups taken?", &["Tea is at four.", TEXT], |_| {}).await.unwrap();
+        let text = answer.message.text();
+        assert!(text.starts_with("Backups are taken every night at two. [2]"), "{text}");
+        assert!(!text.contains("Tea") && !text.contains("--now"), "{text}");
+        assert_eq!(answer.finish, FinishReason::Stop);
+        assert!(answer.usage.input_tokens > 40 && answer.usage.output_tokens > 10, "{:?}", answer.usage);
+    }
+
+    #[tokio::test]
+    async fn a_question_in_json_is_asked_by_its_values() {
+        let question = json!({"hope": "When are backups taken?"}).to_string();
+        let answer = ask(&question, &[TEXT], |_| {}).await.unwrap();
+        assert!(answer.message.text().starts_with("Backups are taken"), "{}", answer.message.text());
+    }
+
+    #[tokio::test]
+    async fn the_longest_answer_is_kept_in_whole_sentences() {
+        let answer = ask("backup", &[TEXT], |request| request.max_output_tokens = Some(12)).await.unwrap();
+        assert_eq!((answer.finish, answer.message.text().lines().count()), (FinishReason::Length, 1));
+    }
+
+    #[tokio::test]
+    async fn it_says_so_when_there_is_nothing_to_quote() {
+        let none = ask("When are backups taken?", &[], |_| {}).await.unwrap();
+        assert_eq!(none.message.text(), NOTHING_TO_QUOTE);
+        let strange = ask("Who won the cup?", &[TEXT], |_| {}).await.unwrap();
+        assert!(strange.message.text().starts_with(OFF_TOPIC), "{}", strange.message.text());
+        let structured = ask("backup", &[], |request| request.output = findings()).await;
+        assert_eq!(structured.unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+
+    #[tokio::test]
+    async fn a_schema_is_filled_with_quotes() {
+        let answer =
+            ask("When are backups taken?", &[TEXT], |request| request.output = findings()).await.unwrap();
+        let value: Value = serde_json::from_str(&answer.message.text()).unwrap();
+        assert_eq!(
+            value["findings"][0],
+            json!({"claim": "Backups are taken every night at two.", "sources": [1]})
+        );
+    }
+}

@@ -341,7 +341,7 @@ impl<'a> Iterator for Runs<'a> {
     }
 }
 
-/// Each pair of neighbours; a lone character as it is.
+/// Each pair of neighbors; a lone character as it is.
 fn bigrams(run: &str, each: &mut dyn FnMut(&str)) {
     let mut starts = run.char_indices().map(|(at, _)| at).chain([run.len()]);
     let (Some(mut first), Some(mut second)) = (starts.next(), starts.next()) else { return };

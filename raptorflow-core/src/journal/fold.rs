@@ -99,6 +99,10 @@ impl Summary {
                 self.end(RunStatus::Failed, entry.time);
                 self.error = Some(error.clone());
             }
+            Fact::ExecutionResumed => {
+                self.status = RunStatus::Running;
+                (self.ended, self.error) = (None, None);
+            }
             Fact::ModelResponded { usage, cost, .. } => {
                 self.add_cost(*cost);
                 self.model_calls += 1;

@@ -22,8 +22,9 @@ use crate::{
 const PAGE: usize = 256;
 
 impl Journals {
-    /// The entries of a run from a sequence on, and then each one as it is appended; ends after the end of the run.
+    /// The entries of a run from a sequence on, and then each one as it is appended.
     ///
+    /// It ends after the end of the run, also one by a failure, unless the run was resumed by then.
     /// What this process appends comes at once, what another appends within [`crate::journal::JournalConfig::poll`].
     ///
     /// # Errors
@@ -31,7 +32,8 @@ impl Journals {
     /// otherwise as [`Journals::read`].
     pub fn tail(&self, ctx: &Context, run: RunId, from: u64) -> BoxStream<'static, Result<Entry>> {
         let watch = Watch::new(self, (ctx.tenant().clone(), run));
-        let tail = Tail { watch, ctx: ctx.clone(), run, next: from, ready: VecDeque::new(), ended: false };
+        let (ctx, ready) = (ctx.clone(), VecDeque::new());
+        let tail = Tail { watch, ctx, run, next: from, ready, may_be_over: true, ended: false };
         stream::unfold(tail, |mut tail| async move {
             if tail.ended {
                 return None;
@@ -50,6 +52,8 @@ struct Tail {
     run: RunId,
     next: u64,
     ready: VecDeque<Entry>,
+    /// Nothing was read yet, or an end last.
+    may_be_over: bool,
     ended: bool,
 }
 
@@ -60,15 +64,15 @@ impl Tail {
             return Ok(None);
         }
         let entry = self.ready.pop_front();
+        self.may_be_over = entry.as_ref().is_some_and(|entry| entry.fact.is_end());
         self.next += 1;
         Ok(entry)
     }
 
     /// Waits for entries; `false` when there will be none.
     async fn fill(&mut self) -> Result<bool> {
-        let Self { watch, ctx, run, next, ready, .. } = self;
+        let Self { watch, ctx, run, next, ready, may_be_over, .. } = self;
         let poll = watch.journals.0.config.poll;
-        let mut first = true;
         loop {
             // Enabled before it reads, so that an append in between wakes it.
             let mut appended = std::pin::pin!(watch.notify.notified());
@@ -77,7 +81,7 @@ impl Tail {
             if !ready.is_empty() {
                 return Ok(true);
             }
-            if std::mem::take(&mut first) && watch.journals.is_over(ctx, *run).await? {
+            if std::mem::take(may_be_over) && watch.journals.is_over(ctx, *run, *next).await? {
                 return Ok(false);
             }
             let sleep = ctx.runtime().clock().sleep(poll);
@@ -93,15 +97,16 @@ impl Tail {
 }
 
 impl Journals {
-    /// Whether the newest entry of a run is its end.
-    async fn is_over(&self, ctx: &Context, run: RunId) -> Result<bool> {
+    /// Whether a run has ended with nothing at or after `next`.
+    async fn is_over(&self, ctx: &Context, run: RunId, next: u64) -> Result<bool> {
         let length = self.0.length(ctx, run).await?;
         let Some(last) = length.checked_sub(1) else {
             return Err(
                 Error::new(ErrorKind::NotFound, "journal.tail", "there is no such run").with("run", run)
             );
         };
-        Ok(self.read(ctx, run, last, 1).await?.iter().any(|entry| entry.fact.is_end()))
+        // What was appended since the tail read has still to be told, the end above all.
+        Ok(length <= next && self.read(ctx, run, last, 1).await?.iter().any(|entry| entry.fact.is_end()))
     }
 }
 

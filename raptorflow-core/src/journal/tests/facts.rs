@@ -1,10 +1,14 @@
 //! Facts are durable, steps run once, tails have no gap and no double.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
+use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all};
 use serde_json::json;
 
@@ -12,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     journal::{Entry, Fact, Journal, JournalConfig, Journals, Opened, RunStatus},
     runtime::{Context, Runtime},
-    storage::{Append, Storage},
+    storage::{Append, Log, MemoryStore, Record, Storage},
     types::Finish,
 };
 
@@ -179,6 +183,73 @@ async fn a_tail_joins_history_to_concurrent_appends_without_gap_or_double_and_en
     let unknown = Context::new(ctx.runtime()).run_id();
     let err = journals.tail(&ctx, unknown, 0).next().await.unwrap().unwrap_err();
     assert_eq!(err.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_failed_run_ends_its_tail_and_taken_up_again_it_runs_and_is_told_to_its_end() {
+    let (ctx, _, journals) = setup();
+    let journal = journals.create(&ctx, &[started()]).await.unwrap();
+    let failed = Fact::ExecutionFailed { error: Error::new(ErrorKind::Unavailable, "test", "gone") };
+    journal.finish(&ctx, &[failed]).await.unwrap();
+    assert_eq!(journals.tail(&ctx, ctx.run_id(), 0).collect::<Vec<_>>().await.len(), 2);
+    let summary = journals.summary(&ctx, ctx.run_id()).await.unwrap();
+    assert_eq!((summary.status, summary.error.is_some()), (RunStatus::Failed, true));
+
+    let (journal, _) = running(journals.open(&ctx).await.unwrap());
+    let summary = journals.summary(&ctx, ctx.run_id()).await.unwrap();
+    assert_eq!((summary.status, summary.ended, summary.error), (RunStatus::Running, None, None));
+    journal.finish(&ctx, &[completed()]).await.unwrap();
+    assert_eq!(journals.tail(&ctx, ctx.run_id(), 0).collect::<Vec<_>>().await.len(), 4);
+}
+
+/// A log that is asked for a length and finds that the run has just ended.
+#[derive(Debug)]
+struct EndsMeanwhile(MemoryStore);
+
+#[async_trait]
+impl Log for EndsMeanwhile {
+    async fn append(&self, ctx: &Context, append: Append<'_>) -> Result<u64> {
+        self.0.append(ctx, append).await
+    }
+
+    async fn read(&self, ctx: &Context, stream: &str, from: u64, limit: usize) -> Result<Vec<Record>> {
+        self.0.read(ctx, stream, from, limit).await
+    }
+
+    async fn length(&self, ctx: &Context, stream: &str) -> Result<u64> {
+        let end = r#"{"t":1,"f":"execution_cancelled"}"#;
+        self.0.append(ctx, Append { records: vec![end.into()], ..Append::to(stream) }).await
+    }
+
+    async fn streams(
+        &self,
+        ctx: &Context,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        self.0.streams(ctx, prefix, after, limit).await
+    }
+
+    async fn remove(&self, ctx: &Context, stream: &str) -> Result<bool> {
+        self.0.remove(ctx, stream).await
+    }
+}
+
+#[tokio::test]
+async fn a_tail_tells_an_end_that_comes_while_it_looks_for_one() {
+    let (ctx, ..) = setup();
+    let store = MemoryStore::new();
+    let log = Arc::new(EndsMeanwhile(store.clone()));
+    let storage = Storage::from_parts(Arc::new(store.clone()), log, Arc::new(store));
+    let config = JournalConfig { poll: Duration::ZERO, ..JournalConfig::default() };
+    let journals = Journals::new(storage, ctx.runtime().clone(), config);
+    let _journal = journals.create(&ctx, &[started()]).await.unwrap();
+    let told: Vec<_> = journals.tail(&ctx, ctx.run_id(), 1).collect().await;
+    assert_eq!(
+        told.into_iter().map(|entry| entry.unwrap().fact).collect::<Vec<_>>(),
+        [Fact::ExecutionCancelled]
+    );
 }
 
 #[tokio::test]

@@ -164,6 +164,13 @@ async fn a_host_that_cannot_be_reached_is_named() {
     let err = model.complete(&ctx(), &question()).await.unwrap_err();
     assert_eq!((err.kind(), err.retry()), (ErrorKind::Unavailable, Retry::Soon), "{err}");
     assert!(url.ends_with(err.get("host").unwrap()), "{err}");
+    // A server without TLS behind an https address is as good as none.
+    let plain = server([]).await;
+    let config = OpenAiConfig::new("gpt-test").at(plain.url().replace("http://", "https://"));
+    let model = Model::new(OpenAiModel::new(config, None, ReqwestClient::default()).unwrap());
+    let err = model.complete(&ctx(), &question()).await.unwrap_err();
+    assert_eq!(err.kind(), ErrorKind::Unavailable, "{err:#}");
+    assert!(plain.url().ends_with(err.get("host").unwrap_or("?")), "{err:#}");
     for refused in ["ftp://x", "https://user:pass@host/v1", "host/v1", "https://"] {
         let config = OpenAiConfig::new("gpt-test").at(refused);
         let err = OpenAiModel::new(config, None, ReqwestClient::default()).unwrap_err();

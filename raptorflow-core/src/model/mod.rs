@@ -7,6 +7,10 @@ mod backends;
 mod bind;
 mod chat;
 #[cfg(feature = "http")]
+#[cfg_attr(
+    not(any(feature = "model-openai", feature = "model-anthropic")),
+    allow(dead_code, unused_imports, reason = "a build with the client alone is for backends of one's own")
+)]
 mod http;
 mod info;
 mod registry;
@@ -15,7 +19,7 @@ mod response;
 mod sse;
 mod stream;
 mod structured;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "model-openai", feature = "model-anthropic"))]
 mod wording;
 
 #[cfg(feature = "model-anthropic")]

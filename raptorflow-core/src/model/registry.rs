@@ -273,6 +273,10 @@ fn split<'a>(name: &'a str, operation: &'static str) -> Result<(&'a str, &'a str
 
 /// The providers of this build that are reached over HTTP.
 #[cfg(feature = "http")]
+#[cfg_attr(
+    not(any(feature = "model-openai", feature = "model-anthropic")),
+    allow(unused_variables, reason = "a build with the client alone has no provider")
+)]
 fn remote_providers(http: &Arc<dyn HttpClient>) -> Vec<(&'static str, Arc<dyn ModelFactory>)> {
     vec![
         #[cfg(feature = "model-openai")]

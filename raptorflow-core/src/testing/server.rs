@@ -240,6 +240,10 @@ async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<ServerRe
         if let Some(request) = parse(&bytes) {
             return Ok(Some(request));
         }
+        // What does not begin like HTTP is a TLS handshake, which would wait for an answer.
+        if bytes.first().is_some_and(|first| !first.is_ascii_uppercase()) {
+            return Ok(None);
+        }
         if bytes.len() > MAX_REQUEST || stream.read_buf(&mut bytes).await? == 0 {
             return Ok(None);
         }

@@ -61,6 +61,36 @@ pub fn bytes(length: usize) -> Vec<u8> {
     (0..=u8::MAX).cycle().take(length).collect()
 }
 
+/// Vectors around some centers, under the keys from 0; the same each time.
+#[must_use]
+pub fn clustered(count: usize, dimension: usize, seed: u64) -> Vec<(u64, Vec<f32>)> {
+    let mut centers = fastrand::Rng::with_seed(1);
+    let centers: Vec<Vec<f32>> =
+        (0..100).map(|_| (0..dimension).map(|_| centers.f32() - 0.5).collect()).collect();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut around = |center: &Vec<f32>| center.iter().map(|x| x + random.f32() - 0.5).collect();
+    centers.iter().cycle().take(count).zip(0..).map(|(center, key)| (key, around(center))).collect()
+}
+
+/// Texts of words whose frequencies fall as in a language; the same each time.
+#[must_use]
+pub fn texts(count: usize, words: usize, seed: u64) -> Vec<String> {
+    const VOCABULARY: f32 = 30_000.0;
+    let mut random = fastrand::Rng::with_seed(seed);
+    // The power of a uniform number makes low numbers frequent, and its letters make it a word.
+    let mut word = || letters(VOCABULARY.powf(random.f32()) as u32);
+    (0..count).map(|_| (0..words).map(|_| word()).collect::<Vec<_>>().join(" ")).collect()
+}
+
+fn letters(mut number: u32) -> String {
+    let mut word = String::from("w");
+    while number > 0 {
+        word.push(char::from(b'a' + (number % 20) as u8));
+        number /= 20;
+    }
+    word
+}
+
 /// A model that answers a constant at once; with `calls`, it first asks for `add` of 1 and 2.
 #[must_use]
 pub fn silent_model(calls: bool) -> Model {

@@ -72,6 +72,8 @@ struct State {
     free: Vec<TermId>,
     /// By slot; `None` when deleted.
     texts: Vec<Option<Text>>,
+    /// By slot: the length in terms; apart from `texts`, because a search reads it for every posting.
+    lengths: Vec<u32>,
     slots: HashMap<u64, Slot>,
     /// The lengths of all live texts together, in terms.
     total: u64,
@@ -80,7 +82,6 @@ struct State {
 #[derive(Debug)]
 struct Text {
     key: u64,
-    length: u32,
     /// The distinct terms, for deletion.
     terms: Box<[TermId]>,
 }
@@ -140,7 +141,8 @@ impl State {
             length = length.saturating_add(count);
         }
         self.total += u64::from(length);
-        self.texts.push(Some(Text { key, length, terms: terms.into() }));
+        self.texts.push(Some(Text { key, terms: terms.into() }));
+        self.lengths.push(length);
         self.slots.insert(key, slot);
         Ok(())
     }
@@ -161,7 +163,7 @@ impl State {
     fn remove(&mut self, key: u64) -> bool {
         let Some(slot) = self.slots.remove(&key) else { return false };
         let Some(text) = self.texts.get_mut(slot as usize).and_then(Option::take) else { return false };
-        self.total -= u64::from(text.length);
+        self.total -= self.lengths.get(slot as usize).copied().map_or(0, u64::from);
         for id in &text.terms {
             let Some(postings) = self.postings.get_mut(*id as usize) else { continue };
             if let Ok(at) = postings.binary_search_by_key(&slot, |(slot, _)| *slot) {
@@ -195,6 +197,9 @@ impl State {
                 next += 1;
             }
         }
+        let mut lengths = std::mem::take(&mut self.lengths).into_iter();
+        self.lengths =
+            self.texts.iter().zip(&mut lengths).filter(|(text, _)| text.is_some()).map(|(_, l)| l).collect();
         self.texts.retain(Option::is_some);
         for (slot, _) in postings.iter_mut().flatten() {
             *slot = renumbered.get(*slot as usize).copied().unwrap_or(*slot);
@@ -227,6 +232,7 @@ impl State {
         }
         let mean = (self.total as f32 / self.slots.len() as f32).max(1.0);
         let mut scores = vec![0.0_f32; self.texts.len()];
+        let mut touched: Vec<Slot> = Vec::new();
         // Sorted, so that sums of floats do not depend on the order of a hash map.
         let mut words: Vec<_> = words.iter().collect();
         words.sort_unstable();
@@ -234,18 +240,24 @@ impl State {
             let Some(list) = self.list(term) else { continue };
             let weight = self.idf(list.len()) * *repeats as f32;
             for (slot, count) in list {
-                let Some(Some(text)) = self.texts.get(*slot as usize) else { continue };
+                let place = (self.lengths.get(*slot as usize), scores.get_mut(*slot as usize));
+                let (Some(length), Some(score)) = place else { continue };
                 let count = *count as f32;
-                let norm = config.k1 * (1.0 - config.b + config.b * text.length as f32 / mean);
-                if let Some(score) = scores.get_mut(*slot as usize) {
-                    *score += weight * count / (count + norm);
+                let norm = config.k1 * (1.0 - config.b + config.b * *length as f32 / mean);
+                // Every share is above 0, so a score of 0 is one that no word touched yet.
+                if *score == 0.0 {
+                    touched.push(*slot);
                 }
+                *score += weight * count / (count + norm);
             }
         }
-        for (text, score) in self.texts.iter().zip(scores) {
-            let Some(text) = text else { continue };
-            let scored = Scored { key: text.key, score };
-            if score > 0.0 && top.would_keep(scored) && query.filter.is_none_or(|allows| allows(text.key)) {
+        for slot in touched {
+            let (Some(Some(text)), Some(score)) = (self.texts.get(slot as usize), scores.get(slot as usize))
+            else {
+                continue;
+            };
+            let scored = Scored { key: text.key, score: *score };
+            if top.would_keep(scored) && query.filter.is_none_or(|allows| allows(text.key)) {
                 top.push(scored);
             }
         }

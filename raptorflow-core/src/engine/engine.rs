@@ -225,6 +225,7 @@ impl Engine {
         let started = Fact::ExecutionStarted {
             target: agent.name().to_string(),
             capability: input.capability.clone(),
+            background: input.background.clone(),
             input: input.input.clone(),
         };
         self.0.journals.create(ctx, &[started]).await

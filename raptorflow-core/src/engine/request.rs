@@ -202,11 +202,15 @@ impl ResumeRequest {
             }
         };
         let started = entries.first().map(|entry| &entry.fact);
-        let Some(Fact::ExecutionStarted { target, capability, input }) = started else {
+        let Some(Fact::ExecutionStarted { target, capability, background, input }) = started else {
             let message = "the journal does not begin with the start of a run";
             return Err(Error::new(ErrorKind::Corrupt, "engine.resume", message).with("run", self.run));
         };
-        let input = AgentInput { capability: capability.clone(), ..AgentInput::new(input.clone()) };
+        let input = AgentInput {
+            input: input.clone(),
+            capability: capability.clone(),
+            background: background.clone(),
+        };
         let agent = self.engine.agents().get(target)?;
         Ok(Prepared::Open { ctx, journal, agent, input, content: self.options.content })
     }

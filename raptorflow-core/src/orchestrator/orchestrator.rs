@@ -12,8 +12,8 @@ use crate::{
     event::EventKind,
     journal::Fact,
     orchestrator::{
-        AgentChoice, CapabilityRouter, Claim, Contribution, Decision, Missing, Report, Router, Section,
-        Supervisor, Task, combine, disagreement::disagreements,
+        AgentChoice, CapabilityRouter, Claim, Combined, Contribution, Decision, Dropped, Missing, Report,
+        Router, Section, Source, Supervisor, Task, TeamSpec, combine, disagreement::disagreements,
     },
     types::{Money, Usage},
 };
@@ -132,7 +132,12 @@ impl Orchestrator {
                 decision.agents.extend(team.delegate(&choice.focus, task.agents_per_team, task.balance));
             }
             if decision.agents.is_empty() {
-                return Err(Error::new(ErrorKind::NotFound, "orchestrator.route", "no team was chosen"));
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    "orchestrator.route",
+                    "the router chose no team",
+                )
+                .with("router", &decision.router));
             }
             Ok(decision)
         };
@@ -173,34 +178,17 @@ impl Orchestrator {
             return Err(error.clone());
         }
         let (mut sources, mut sections, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut usage, mut costs) = (Usage::default(), Vec::new());
-        let mut all: Vec<Claim> = Vec::new();
         for choice in decision.teams.iter().filter(|choice| choice.chosen) {
-            let team = self.team(&choice.team)?;
-            let (mut given, mut missing) = (Vec::new(), Vec::new());
-            for Answered { choice, result } in answers.iter().filter(|it| it.choice.team == team.name()) {
-                match result {
-                    Ok(output) => {
-                        usage = usage.plus(output.usage);
-                        costs.push(output.cost);
-                        given.push(Contribution { agent: choice.agent.clone(), output: output.clone() });
-                    }
-                    Err(error) => missing.push(Missing { agent: choice.agent.clone(), error: error.clone() }),
-                }
-            }
-            let combined = combine(&given, &mut sources);
-            all.extend(combined.claims.iter().cloned());
-            dropped.extend(combined.dropped);
-            sections.push(Section {
-                team: team.name().to_owned(),
-                title: team.spec().title.clone(),
-                heading: team.spec().heading.clone(),
-                claims: combined.claims,
-                details: combined.details,
-                missing,
-            });
+            let team = self.team(&choice.team)?.spec();
+            let of_team = answers.iter().filter(|it| it.choice.team == team.name);
+            let (section, left_out) = section(team, of_team, &mut sources);
+            sections.push(section);
+            dropped.extend(left_out);
         }
-        let (goal, cost) = (task.goal.clone(), sum(&costs)?);
+        let outputs = || answers.iter().filter_map(|it| it.result.as_ref().ok());
+        let usage = outputs().fold(Usage::default(), |sum, output| sum.plus(output.usage));
+        let (goal, cost) = (task.goal.clone(), sum(outputs().map(|output| output.cost))?);
+        let all: Vec<Claim> = sections.iter().flat_map(|section| section.claims.iter().cloned()).collect();
         let disagreements = disagreements(&all);
         let report = Report { goal, sections, disagreements, dropped, sources, decision, usage, cost };
         let output = serde_json::to_value(&report).map_err(|err| {
@@ -247,6 +235,25 @@ struct Answered {
     result: Result<AgentOutput>,
 }
 
+/// What one team found, and its claims that were left out; `sources` grows by what it cites.
+fn section<'a>(
+    team: &TeamSpec,
+    answers: impl Iterator<Item = &'a Answered>,
+    sources: &mut Vec<Source>,
+) -> (Section, Vec<Dropped>) {
+    let (mut given, mut missing) = (Vec::new(), Vec::new());
+    for Answered { choice, result } in answers {
+        let agent = choice.agent.clone();
+        match result {
+            Ok(output) => given.push(Contribution { agent, output: output.clone() }),
+            Err(error) => missing.push(Missing { agent, error: error.clone() }),
+        }
+    }
+    let Combined { claims, details, dropped } = combine(&given, sources);
+    let (title, heading) = (team.title.clone(), team.heading.clone());
+    (Section { team: team.name.clone(), title, heading, claims, details, missing }, dropped)
+}
+
 /// Whether a failure is about one agent's answer, and not about credentials, the network, storage or the caller.
 fn is_its_own(error: &Error) -> bool {
     let kind = matches!(
@@ -269,10 +276,10 @@ fn changed(what: &'static str, name: &str) -> Error {
 }
 
 /// The sum of costs; unknown as soon as one is.
-fn sum(costs: &[Option<Money>]) -> Result<Option<Money>> {
+fn sum(costs: impl Iterator<Item = Option<Money>>) -> Result<Option<Money>> {
     let mut sum: Option<Money> = None;
     for cost in costs {
-        let Some(cost) = *cost else { return Ok(None) };
+        let Some(cost) = cost else { return Ok(None) };
         sum = Some(match sum {
             Some(sum) => sum.plus(cost)?,
             None => cost,

@@ -120,6 +120,23 @@ macro_rules! options {
 }
 
 /// A run that is not started yet: await it, or [`RunRequest::start`] it in the background.
+///
+/// ```
+/// # use raptorflow_core::{Engine, agent::{AgentSpec, FunctionAgent}};
+/// use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// # let engine = Engine::builder().build().await?;
+/// # engine.register(FunctionAgent::new(AgentSpec::new("shout")?, |_ctx, input| async move {
+/// #     Ok(input.question().to_uppercase().into())
+/// # }))?;
+///
+/// let run = engine.runtime().ids().run();
+/// let outcome = engine.run("shout", "hello").id(run).timeout(Duration::from_secs(5)).await?;
+/// assert_eq!((outcome.run_id, outcome.text()), (run, "HELLO".to_owned()));
+/// # Ok(())
+/// # }
+/// ```
 pub struct RunRequest {
     engine: Engine,
     run: Option<RunId>,

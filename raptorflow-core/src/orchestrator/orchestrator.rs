@@ -47,6 +47,38 @@ impl OrchestratorConfig {
 /// asks only those that had not finished.
 /// An agent that cannot answer is listed as missing; one that cannot be reached, is refused or cancelled ends the
 /// run with its error, and the run can be resumed.
+///
+/// ```
+/// use raptorflow_core::agent::{Agent, AgentSpec, FunctionAgent, Routing};
+/// use raptorflow_core::{Engine, orchestrator::{Orchestrator, Report, Supervisor, TeamSpec}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let team = |name: &str, words: &[&str]| TeamSpec {
+///     name: name.to_owned(),
+///     title: name.to_owned(),
+///     concern: String::new(),
+///     heading: name.to_owned(),
+///     description: String::new(),
+///     channels: Vec::new(),
+///     routing: Routing { words: words.iter().map(|word| (*word).to_owned()).collect() },
+/// };
+/// let lead = |name: &'static str| -> raptorflow_core::Result<Agent> {
+///     Ok(FunctionAgent::new(AgentSpec::new(name)?, move |_ctx, _input| async move { Ok(name.into()) }).into())
+/// };
+/// let teams = vec![
+///     Supervisor::new(team("plans", &["plan", "milestone"]), lead("planner")?, vec![]),
+///     Supervisor::new(team("risks", &["risk", "threat"]), lead("watcher")?, vec![]),
+/// ];
+/// let engine = Engine::builder().build().await?;
+/// engine.register(Orchestrator::new("office", teams)?)?;
+/// let outcome = engine.run("office", "Which risk threatens us?").await?;
+/// let report: Report = serde_json::from_value(outcome.output).unwrap();
+/// assert_eq!((report.sections.len(), report.sections[0].team.as_str()), (1, "risks"));
+/// // What the agent said rests on no passage.
+/// assert_eq!(report.dropped[0].text, "watcher");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Orchestrator {
     spec: Arc<AgentSpec>,

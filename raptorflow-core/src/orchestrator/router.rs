@@ -51,6 +51,33 @@ pub struct Decision {
 /// # Contract
 /// - every team is in the answer once.
 /// - at least one team is chosen.
+///
+/// # Examples
+/// ```
+/// use async_trait::async_trait;
+/// use raptorflow_core::{Result, runtime::Context};
+/// use raptorflow_core::orchestrator::{Decision, Router, Supervisor, Task, TeamChoice};
+///
+/// /// Asks everybody.
+/// #[derive(Debug)]
+/// struct Everybody;
+///
+/// #[async_trait]
+/// impl Router for Everybody {
+///     async fn route(&self, _ctx: &Context, task: &Task, teams: &[Supervisor]) -> Result<Decision> {
+///         let choose = |team: &Supervisor| TeamChoice {
+///             team: team.name().to_owned(),
+///             score: 1.0,
+///             words: Vec::new(),
+///             chosen: true,
+///             reason: "everybody is asked".to_owned(),
+///             focus: task.goal.clone(),
+///         };
+///         let teams = teams.iter().map(choose).collect();
+///         Ok(Decision { router: "everybody".to_owned(), teams, agents: Vec::new() })
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Router: Debug + Send + Sync + 'static {
     /// Says for every team whether it works on the task, the best first.

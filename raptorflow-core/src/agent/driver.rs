@@ -2,7 +2,6 @@
 
 use futures_util::StreamExt as _;
 use serde_json::json;
-use tracing::Instrument as _;
 
 use crate::{
     agent::{
@@ -13,7 +12,7 @@ use crate::{
     event::{Event, EventKind, Status},
     journal::Fact,
     model::{Accumulator, ChatRequest, FinishReason, Model, StreamPart},
-    runtime::{Context, names},
+    runtime::Context,
     tool::{DispatchConfig, ToolRegistry, dispatch_stream},
 };
 
@@ -54,8 +53,7 @@ pub(crate) async fn observed(
     let start = clock.elapsed();
     bus.publish(ctx, event(ctx, spec, EventKind::AgentStarted)).await?;
     let mut dropped = Dropped { session, spec, armed: true };
-    let span = tracing::debug_span!(names::AGENT_RUN, agent = %spec.name, run = %ctx.run_id());
-    let ended = ctx.bound("agent.run", work.instrument(span)).await.and_then(|ended| ended);
+    let ended = ctx.bound("agent.run", work).await.and_then(|ended| ended);
     dropped.armed = false;
     match ended {
         Ok(output) => {

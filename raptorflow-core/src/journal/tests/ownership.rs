@@ -103,12 +103,7 @@ impl World {
 impl Process {
     async fn create(&self) -> (Context, Journal) {
         let ctx = Context::new(&self.runtime);
-        let started = Fact::ExecutionStarted {
-            target: "test".into(),
-            input: Value::Null,
-            capability: None,
-            background: None,
-        };
+        let started = Fact::ExecutionStarted { target: "test".into(), input: Value::Null, capability: None };
         let journal = self.journals.create(&ctx, &[started]).await.unwrap();
         (ctx, journal)
     }
@@ -122,7 +117,7 @@ fn running(opened: Opened) -> (Journal, Arc<[Entry]>) {
 }
 
 fn signal() -> Fact {
-    Fact::StepCompleted { value: Value::Null }
+    Fact::ValidationFailed { problems: Vec::new() }
 }
 
 #[tokio::test]

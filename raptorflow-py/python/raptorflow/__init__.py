@@ -1,0 +1,104 @@
+"""Agents, orchestration, a journal and retrieval in one embeddable engine.
+
+    import raptorflow as rf
+
+    engine = rf.Engine(default_model="offline:extractive")
+    engine.register(rf.Agent("clerk", instructions="Answer briefly."))
+    outcome = await engine.run("clerk", "What is a journal?")
+"""
+
+from . import embedders
+from ._agent import Agent, Capability, FunctionAgent, agent
+from ._data import (
+    ChatRequest,
+    Citation,
+    CitedContext,
+    Document,
+    Entry,
+    Hit,
+    IngestReport,
+    Message,
+    Money,
+    Outcome,
+    Passage,
+    Report,
+    RunSummary,
+    Usage,
+)
+from ._engine import Engine, Pack, Run, Stream
+from ._events import EventBus, Subscription
+from ._rag import KnowledgeBase, load_folder
+from ._raptorflow import Context, Event
+from ._tool import Tool, tool
+from .errors import (
+    AlreadyExistsError,
+    BudgetExceededError,
+    CallbackError,
+    CancelledError,
+    ConflictError,
+    CorruptError,
+    InternalError,
+    InvalidInputError,
+    InvalidOutputError,
+    LimitExceededError,
+    NotFoundError,
+    PermissionDeniedError,
+    RaptorflowError,
+    RateLimitedError,
+    TimeoutError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnsupportedError,
+)
+
+__all__ = [
+    "Agent",
+    "AlreadyExistsError",
+    "BudgetExceededError",
+    "CallbackError",
+    "CancelledError",
+    "Capability",
+    "ChatRequest",
+    "Citation",
+    "CitedContext",
+    "ConflictError",
+    "Context",
+    "CorruptError",
+    "Document",
+    "Engine",
+    "Entry",
+    "Event",
+    "EventBus",
+    "FunctionAgent",
+    "Hit",
+    "IngestReport",
+    "InternalError",
+    "InvalidInputError",
+    "InvalidOutputError",
+    "KnowledgeBase",
+    "LimitExceededError",
+    "Message",
+    "Money",
+    "NotFoundError",
+    "Outcome",
+    "Pack",
+    "Passage",
+    "PermissionDeniedError",
+    "RaptorflowError",
+    "RateLimitedError",
+    "Report",
+    "Run",
+    "RunSummary",
+    "Stream",
+    "Subscription",
+    "TimeoutError",
+    "Tool",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnsupportedError",
+    "Usage",
+    "agent",
+    "embedders",
+    "load_folder",
+    "tool",
+]

@@ -1,0 +1,301 @@
+"""The native module: handles to the engine, which the classes of `raptorflow` wrap."""
+
+from asyncio import AbstractEventLoop
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Context as Variables
+from datetime import datetime
+from os import PathLike
+from typing import Any, Literal, final
+
+__all__ = [
+    "Agent",
+    "Bridge",
+    "Context",
+    "Embedder",
+    "Engine",
+    "Event",
+    "EventBus",
+    "KnowledgeBase",
+    "Pack",
+    "Run",
+    "Stream",
+    "Subscription",
+    "Tool",
+    "load_folder",
+    "report_markdown",
+    "vector_dimension",
+]
+
+_Caller = tuple[Bridge, Variables]
+
+@final
+class Bridge:
+    """Carries jobs from the engine's threads to one asyncio loop, which it does not keep alive."""
+
+    def __new__(cls, event_loop: AbstractEventLoop) -> Bridge: ...
+
+@final
+class Context:
+    """The run that a function is called in; the first parameter named `ctx` gets it."""
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+
+    @property
+    def tenant(self) -> str:
+        """The tenant; storage keeps tenants apart."""
+
+    @property
+    def path(self) -> str:
+        """The place inside the run, steps joined with `/`; empty at its top."""
+
+    @property
+    def lineage(self) -> list[str]:
+        """The agents above this call, outermost first."""
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the work must be over."""
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """A key that stays the same when this step is tried again, also after a crash."""
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the run was cancelled; a plain function that takes long looks at it from time to time."""
+
+@final
+class Tool:
+    """A tool that is a function; it gets a context and the arguments as a dict."""
+
+    def __new__(
+        cls,
+        name: str,
+        description: str,
+        parameters: Mapping[str, Any],
+        function: Callable[[Context, dict[str, Any]], Any],
+        *,
+        is_async: bool,
+        effects: str,
+        timeout: float | None,
+    ) -> Tool: ...
+
+@final
+class Agent:
+    """Anything that an engine runs by its name."""
+
+    def __new__(cls, spec: Mapping[str, Any], tools: Sequence[Tool]) -> Agent: ...
+    @staticmethod
+    def function(
+        spec: Mapping[str, Any], function: Callable[[Context, Any], Any], is_async: bool
+    ) -> Agent: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def spec(self) -> dict[str, Any]: ...
+
+@final
+class Engine:
+    """Agents, models, journals and a bus."""
+
+    def __new__(
+        cls,
+        storage: str | None,
+        *,
+        default_model: str | None,
+        tools: Sequence[Tool],
+        tenant: str | None,
+    ) -> Engine: ...
+    def register(self, agent: Agent) -> None: ...
+    def register_model(
+        self,
+        name: str,
+        function: Callable[[Context, dict[str, Any]], Any],
+        *,
+        is_async: bool,
+        tools: bool,
+        structured: bool,
+        context_window: int | None,
+    ) -> None: ...
+    def install(self, pack: Pack) -> None: ...
+    def use_knowledge(self, knowledge: KnowledgeBase) -> None: ...
+    def run(self, caller: _Caller, ask: Mapping[str, Any]) -> Awaitable[dict[str, Any]]: ...
+    def start(self, caller: _Caller, ask: Mapping[str, Any]) -> Awaitable[Run]: ...
+    def stream(self, caller: _Caller, ask: Mapping[str, Any]) -> Stream: ...
+    def resume(self, caller: _Caller, run: str) -> Awaitable[dict[str, Any]]: ...
+    def cancel(self, bridge: Bridge, run: str) -> Awaitable[None]: ...
+    def runs(self, bridge: Bridge, after: str | None, limit: int) -> Awaitable[list[dict[str, Any]]]: ...
+    def history(
+        self, bridge: Bridge, run: str, start: int, limit: int
+    ) -> Awaitable[list[dict[str, Any]]]: ...
+    def agents(self) -> list[str]: ...
+    def bus(self) -> EventBus: ...
+    def close(self, bridge: Bridge) -> Awaitable[None]: ...
+    def close_sync(self) -> None: ...
+
+@final
+class Run:
+    """A run in the background."""
+
+    @property
+    def id(self) -> str: ...
+    def cancel(self) -> None: ...
+    def outcome(self, bridge: Bridge) -> Awaitable[dict[str, Any]]: ...
+    def events(self) -> Subscription: ...
+
+@final
+class Stream:
+    """A run that lives as long as somebody listens to it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def events(self) -> Subscription: ...
+    def outcome(self, bridge: Bridge) -> Awaitable[dict[str, Any]]: ...
+
+@final
+class Event:
+    """What happened, to whom, when, and what it belongs to."""
+
+    @property
+    def id(self) -> str:
+        """Its id; ids of one process sort by birth."""
+
+    @property
+    def sequence(self) -> int:
+        """Its place in the bus's stream."""
+
+    @property
+    def time(self) -> datetime:
+        """When it happened, in UTC."""
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def run_id(self) -> str | None:
+        """The run, where it belongs to one."""
+
+    @property
+    def path(self) -> str:
+        """The place inside the run, steps joined with `/`."""
+
+    @property
+    def kind(self) -> str:
+        """What happened, for example `agent_started`."""
+
+    @property
+    def channel(self) -> str:
+        """Where it was told, for example `agent_execution`."""
+
+    @property
+    def agent(self) -> str | None:
+        """The agent that it is about."""
+
+    @property
+    def domain(self) -> str | None:
+        """The agent's domain."""
+
+    @property
+    def status(self) -> Literal["success", "error", "warning"]:
+        """How it went."""
+
+    @property
+    def priority(self) -> Literal["low", "normal", "high", "critical"]:
+        """How urgent it is."""
+
+    @property
+    def duration(self) -> float | None:
+        """How many seconds it took."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Ids, counts and kinds; content only where it was asked for."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The host's own fields."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything in it, as JSON types."""
+
+@final
+class EventBus:
+    """The bus of an engine."""
+
+    def subscribe(
+        self, filter: Mapping[str, Any], *, lag: str, capacity: int, at_most: float
+    ) -> Subscription: ...
+    def history(self, filter: Mapping[str, Any], start: int, limit: int) -> list[Event]: ...
+    def stats(self) -> dict[str, int]: ...
+
+@final
+class Subscription:
+    """Events that are taken in batches."""
+
+    def next_batch(self, bridge: Bridge, max: int) -> Awaitable[tuple[list[Event], int]]: ...
+    def close(self) -> None: ...
+
+@final
+class Pack:
+    """A pack that was read and checked."""
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> Pack: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def teams(self) -> list[str]: ...
+    @property
+    def agents(self) -> list[str]: ...
+
+@final
+class Embedder:
+    """Turns text into vectors."""
+
+    @staticmethod
+    def hashing(dimension: int) -> Embedder: ...
+    @staticmethod
+    def function(
+        function: Callable[[Context, Any], Any],
+        is_async: bool,
+        identity: str,
+        dimension: int,
+        semantic: bool,
+    ) -> Embedder: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def semantic(self) -> bool: ...
+
+@final
+class KnowledgeBase:
+    """Documents with their indexes."""
+
+    @staticmethod
+    def open(
+        caller: _Caller, uri: str, embedder: Embedder, name: str | None, tenant: str | None
+    ) -> Awaitable[KnowledgeBase]: ...
+    def add(
+        self, caller: _Caller, documents: Sequence[Mapping[str, Any]], strict: bool
+    ) -> Awaitable[dict[str, Any]]: ...
+    def search(
+        self, caller: _Caller, query: str, k: int, mode: str | None, filter: Mapping[str, Any]
+    ) -> Awaitable[list[dict[str, Any]]]: ...
+    def context(self, caller: _Caller, query: str, max_tokens: int) -> Awaitable[dict[str, Any]]: ...
+    def delete(self, caller: _Caller, id: str) -> Awaitable[bool]: ...
+    def get(self, id: str) -> dict[str, Any] | None: ...
+    def ids(self) -> list[str]: ...
+
+def report_markdown(output: Mapping[str, Any]) -> str: ...
+def vector_dimension(answer: Any) -> int: ...
+def load_folder(
+    bridge: Bridge, path: str | PathLike[str]
+) -> Awaitable[tuple[list[dict[str, Any]], list[str]]]: ...

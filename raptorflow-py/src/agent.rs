@@ -1,0 +1,111 @@
+//! Tools and agents as handles that an engine takes.
+
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use raptorflow_core::{
+    Agent as CoreAgent, Error, ErrorKind,
+    agent::{AgentBuilder, AgentSpec},
+    tool::FunctionTool,
+    types::{Schema, ToolSpec},
+};
+
+use crate::{
+    callback::{self, Callback},
+    convert::{deserialized, serialized, to_value},
+    error::raise,
+};
+
+/// A tool that is a function of the host; the function gets a context and the arguments as a dict.
+#[pyclass(frozen, module = "raptorflow._raptorflow")]
+pub(crate) struct Tool(FunctionTool);
+
+impl Tool {
+    pub(crate) fn core(&self) -> FunctionTool {
+        self.0.clone()
+    }
+}
+
+#[pymethods]
+impl Tool {
+    #[new]
+    #[pyo3(signature = (name, description, parameters, function, *, is_async, effects, timeout))]
+    fn new(
+        name: &str,
+        description: &str,
+        parameters: &Bound<'_, PyAny>,
+        function: Py<PyAny>,
+        is_async: bool,
+        effects: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Self> {
+        let py = parameters.py();
+        let build = || {
+            let schema = Schema::new(to_value(parameters)?).map_err(|err| err.with("tool", name))?;
+            let mut spec = ToolSpec::new(name, description, schema);
+            spec.effects = deserialized(effects, "effects")?;
+            if let Some(seconds) = timeout {
+                spec.timeout = duration("timeout", seconds)?;
+            }
+            Ok(Self(callback::tool(spec, Callback::new(function, is_async, "tool.call"))))
+        };
+        build().map_err(|err| raise(py, &err))
+    }
+}
+
+/// Anything that an engine runs by its name.
+#[pyclass(frozen, module = "raptorflow._raptorflow")]
+pub(crate) struct Agent(CoreAgent);
+
+impl Agent {
+    pub(crate) fn core(&self) -> CoreAgent {
+        self.0.clone()
+    }
+}
+
+#[pymethods]
+impl Agent {
+    /// An agent around a model.
+    #[new]
+    fn new(spec: &Bound<'_, PyAny>, tools: Vec<Py<Tool>>) -> PyResult<Self> {
+        let py = spec.py();
+        let build = || {
+            let mut builder = AgentBuilder::from_spec(deserialized(spec, "agent")?);
+            for tool in tools {
+                builder = builder.tool(tool.get().core());
+            }
+            builder.build().map(Self)
+        };
+        build().map_err(|err| raise(py, &err))
+    }
+
+    /// An agent that is a function, which gets a context and the input.
+    #[staticmethod]
+    fn function(spec: &Bound<'_, PyAny>, function: Py<PyAny>, is_async: bool) -> PyResult<Self> {
+        let spec_data: AgentSpec = deserialized(spec, "agent").map_err(|err| raise(spec.py(), &err))?;
+        let callback = Callback::new(function, is_async, "agent.function");
+        Ok(Self(CoreAgent::new(callback::agent(spec_data, callback))))
+    }
+
+    /// Its name.
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name().as_str()
+    }
+
+    /// What it is, as data.
+    #[getter]
+    fn spec<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        serialized(py, &**self.0.spec())
+    }
+}
+
+/// Seconds as a duration.
+pub(crate) fn duration(field: &'static str, seconds: f64) -> raptorflow_core::Result<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|err| {
+        Error::new(ErrorKind::InvalidInput, "python.duration", "expected seconds, at least 0 and finite")
+            .with("field", field)
+            .with("value", seconds)
+            .caused_by(err)
+    })
+}

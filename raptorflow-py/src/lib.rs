@@ -1,0 +1,30 @@
+//! The native module `raptorflow._raptorflow`: thin classes over the core, and the bridge to asyncio.
+#![allow(missing_docs, reason = "what users read stands in the stub and in the Python layer")]
+#![allow(clippy::needless_pass_by_value, reason = "the macros hand arguments over by value")]
+
+mod agent;
+mod bridge;
+mod callback;
+mod context;
+mod convert;
+mod engine;
+mod error;
+mod event;
+mod rag;
+mod run;
+mod runtime;
+mod wake;
+
+#[pyo3::pymodule(gil_used = false)]
+mod _raptorflow {
+    #[pymodule_export]
+    use crate::{
+        agent::{Agent, Tool},
+        bridge::Bridge,
+        context::Context,
+        engine::{Engine, Pack, report_markdown},
+        event::{Event, EventBus, Subscription},
+        rag::{Embedder, KnowledgeBase, load, vector_dimension},
+        run::{Run, Stream},
+    };
+}

@@ -13,6 +13,14 @@ use crate::{
 };
 
 /// What an agent is asked.
+///
+/// ```
+/// use raptorflow_core::agent::AgentInput;
+/// use serde_json::json;
+/// assert_eq!(AgentInput::new("How much?").question(), "How much?");
+/// let input = AgentInput::for_capability("price", "the basic plan").with_background("the launch");
+/// assert_eq!((input.question().as_str(), &input.input), ("the basic plan", &json!({ "goal": "the basic plan" })));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentInput {
@@ -109,6 +117,37 @@ impl AgentOutput {
 /// - what `run` records lies under the session's path, and run again over the same journal it repeats nothing
 ///   that is recorded.
 /// - dropping the future of `run` stops everything below it.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use async_trait::async_trait;
+/// use raptorflow_core::{Engine, Result, agent::{Actor, AgentInput, AgentOutput, AgentSpec, Session}};
+///
+/// #[derive(Debug)]
+/// struct Counter(Arc<AgentSpec>);
+///
+/// #[async_trait]
+/// impl Actor for Counter {
+///     fn spec(&self) -> &Arc<AgentSpec> {
+///         &self.0
+///     }
+///
+///     async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
+///         let count = |_ctx| async { Ok(input.question().split_whitespace().count()) };
+///         // What the journal has is not counted again.
+///         let words: usize = session.journal().step(session.ctx(), "count", count).await?;
+///         Ok(AgentOutput::new(words))
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let engine = Engine::builder().build().await?;
+/// engine.register(Counter(Arc::new(AgentSpec::new("counter")?)))?;
+/// assert_eq!(engine.run("counter", "three little words").await?.output, 3);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Actor: Debug + Send + Sync + 'static {
     /// What it is.

@@ -11,6 +11,21 @@ use crate::{
 };
 
 /// One thing that an agent can do.
+///
+/// ```
+/// use raptorflow_core::{agent::Capability, types::Schema};
+/// use serde_json::json;
+/// let capability = Capability {
+///     name: "price".to_owned(),
+///     description: "Works out a price.".to_owned(),
+///     timeout_seconds: 30,
+///     input: Schema::unchecked(json!({ "type": "object", "required": ["goal"] })),
+///     output: Schema::any_object(),
+/// };
+/// capability.check_input(&json!({ "goal": "the basic plan" }))?;
+/// assert!(capability.check_input(&json!({})).is_err());
+/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Capability {

@@ -2,6 +2,7 @@
 
 use futures_util::StreamExt as _;
 use serde_json::json;
+use tracing::Instrument as _;
 
 use crate::{
     agent::{
@@ -12,7 +13,7 @@ use crate::{
     event::{Event, EventKind, Status},
     journal::Fact,
     model::{Accumulator, ChatRequest, FinishReason, Model, StreamPart},
-    runtime::Context,
+    runtime::{Context, names},
     tool::{DispatchConfig, ToolRegistry, dispatch_stream},
 };
 
@@ -53,7 +54,8 @@ pub(crate) async fn observed(
     let start = clock.elapsed();
     bus.publish(ctx, event(ctx, spec, EventKind::AgentStarted)).await?;
     let mut dropped = Dropped { session, spec, armed: true };
-    let ended = ctx.bound("agent.run", work).await.and_then(|ended| ended);
+    let span = tracing::debug_span!(names::AGENT_RUN, agent = %spec.name, run = %ctx.run_id());
+    let ended = ctx.bound("agent.run", work.instrument(span)).await.and_then(|ended| ended);
     dropped.armed = false;
     match ended {
         Ok(output) => {

@@ -13,6 +13,14 @@ use crate::{
 };
 
 /// An agent that asks a model and lets it use tools.
+///
+/// ```
+/// use raptorflow_core::{Agent, agent::{AgentSpec, LlmAgent}, model::{Model, OfflineModel}, tool::ToolRegistry};
+/// let model = Model::new(OfflineModel::default());
+/// let agent = Agent::new(LlmAgent::new(AgentSpec::new("reader")?, Some(model), ToolRegistry::new()));
+/// assert_eq!(agent.name().as_str(), "reader");
+/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct LlmAgent {
     spec: Arc<AgentSpec>,

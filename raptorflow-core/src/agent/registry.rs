@@ -8,13 +8,22 @@ use std::{
 use crate::{
     agent::Agent,
     error::{Error, ErrorKind, Result},
-    types::AgentId,
+    types::{AgentId, nearest},
 };
 
 /// How many names an error lists.
 const MAX_LISTED: usize = 12;
 
 /// The agents that an engine knows; cloning shares them.
+///
+/// ```
+/// use raptorflow_core::{Agent, agent::AgentRegistry};
+/// let agents = AgentRegistry::default();
+/// agents.register(Agent::builder("pricing").build()?)?;
+/// assert_eq!(agents.get("pricing")?.name().as_str(), "pricing");
+/// assert_eq!(agents.get("pricng").unwrap_err().get("nearest"), Some("pricing"));
+/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct AgentRegistry(Arc<RwLock<BTreeMap<AgentId, Agent>>>);
 
@@ -56,10 +65,16 @@ impl AgentRegistry {
     pub fn get(&self, name: &str) -> Result<Agent> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         known.get(name).cloned().ok_or_else(|| {
-            let listed = nearest(name, known.keys().map(AgentId::as_str));
-            Error::new(ErrorKind::NotFound, "agent.find", "no agent of this name is registered")
-                .with("agent", name)
-                .with("known", if listed.is_empty() { "none".to_owned() } else { listed.join(", ") })
+            let names = || known.keys().map(AgentId::as_str);
+            let err = Error::new(ErrorKind::NotFound, "agent.find", "no agent of this name is registered")
+                .with("agent", name);
+            let near = nearest(name, names());
+            if near.is_empty() {
+                let some: Vec<&str> = names().take(MAX_LISTED).collect();
+                err.with("known", if some.is_empty() { "none".to_owned() } else { some.join(", ") })
+            } else {
+                err.with("nearest", near.join(", "))
+            }
         })
     }
 
@@ -85,17 +100,4 @@ impl AgentRegistry {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
-
-/// Names that share the most pairs of letters with `name`, best first.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let pairs = |text: &str| -> Vec<(char, char)> {
-        let lower = text.to_lowercase();
-        lower.chars().zip(lower.chars().skip(1)).collect()
-    };
-    let wanted = pairs(name);
-    let shared = |other: &str| pairs(other).iter().filter(|pair| wanted.contains(pair)).count();
-    let mut all: Vec<(usize, &str)> = known.map(|other| (shared(other), other)).collect();
-    all.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
-    all.into_iter().take(MAX_LISTED).map(|(_, other)| other).collect()
 }

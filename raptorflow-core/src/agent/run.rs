@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    agent::{AgentInput, AgentOutput, AgentSpec, Limits, Retrieval},
+    agent::{AgentInput, AgentOutput, AgentSpec, Capability, Limits, Retrieval},
     error::{Error, ErrorKind, Result},
     journal::Fact,
     model::{Answer, ChatRequest, ChatResponse, FinishReason, Output, check_answer},
@@ -97,7 +97,8 @@ impl Cost {
 impl AgentRun {
     /// The state before the first step.
     ///
-    /// `retrieval` is the query's way to passages, if the agent wants any; `tools` are what the model may call.
+    /// `retrieval` says how many passages it is given before the model is asked, none when `None`; `tools` are what
+    /// the model may call.
     ///
     /// # Errors
     /// `NotFound` for a capability that the agent lacks, `InvalidInput` for arguments that do not fit it.
@@ -116,21 +117,10 @@ impl AgentRun {
         if let Some(system) = system_text(&spec.instructions, retrieval.is_some()) {
             messages.push(Message::system(system));
         }
-        let (text, query) = match capability {
-            None => (question.clone(), question),
-            Some(capability) => (
-                format!(
-                    "{}\n\nThe goal: {question}{}",
-                    capability.description,
-                    other_arguments(&input.input)
-                ),
-                format!("{question} {}", capability.name.replace('_', " ")),
-            ),
-        };
         if let Some(background) = &input.background {
             messages.push(Message::user(format!("What follows is a part of this: {background}")));
         }
-        messages.push(Message::user(text));
+        messages.push(Message::user(asked(&question, capability, &input.input)));
         let schema = capability.map(|capability| &capability.output).or(spec.output.as_ref());
         let output = schema.map_or(Output::Text, |schema| Output::Json {
             name: input.capability.as_deref().unwrap_or("answer").chars().take(64).collect(),
@@ -140,7 +130,10 @@ impl AgentRun {
         if !tools.is_empty() {
             request = request.with_tools(tools);
         }
-        let phase = retrieval.map_or(Phase::Model, |retrieval| Phase::Load { query, retrieval });
+        let phase = match retrieval {
+            Some(retrieval) => Phase::Load { query: searched(question, capability), retrieval },
+            None => Phase::Model,
+        };
         Ok(Self {
             request,
             limits: spec.limits,
@@ -359,6 +352,22 @@ fn system_text(instructions: &str, passages: bool) -> Option<String> {
         ("", true) => Some(PASSAGE_RULES.to_owned()),
         (text, false) => Some(text.to_owned()),
         (text, true) => Some(format!("{text}\n\n{PASSAGE_RULES}")),
+    }
+}
+
+/// What the model is asked: the question, or what a capability does with the arguments that it takes.
+fn asked(question: &str, capability: Option<&Capability>, input: &Value) -> String {
+    match capability {
+        None => question.to_owned(),
+        Some(it) => format!("{}\n\nThe goal: {question}{}", it.description, other_arguments(input)),
+    }
+}
+
+/// What passages are searched with.
+fn searched(question: String, capability: Option<&Capability>) -> String {
+    match capability {
+        None => question,
+        Some(it) => format!("{question} {}", it.name.replace('_', " ")),
     }
 }
 

@@ -18,6 +18,22 @@ use crate::{
 };
 
 /// Collects what an engine is made of; everything has a default that needs no server and no key.
+///
+/// ```
+/// use raptorflow_core::{Engine, journal::JournalConfig, types::TenantId};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let engine = Engine::builder()
+///     .storage("memory:")
+///     .default_model("offline:extractive")
+///     .tenant(TenantId::new("acme")?)
+///     .journal(JournalConfig::default())
+///     .build()
+///     .await?;
+/// assert!(engine.agents().is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct EngineBuilder {
     storage: Option<Store>,

@@ -79,6 +79,19 @@ impl Engine {
     ///
     /// # Errors
     /// `InvalidInput` when the name has not this form, `AlreadyExists` when it is taken.
+    ///
+    /// # Examples
+    /// ```
+    /// use raptorflow_core::{Agent, Engine, model::{Model, OfflineModel}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// let engine = Engine::builder().build().await?;
+    /// engine.register_model("host:quotes", Model::new(OfflineModel::default()))?;
+    /// engine.register(Agent::builder("reader").model("host:quotes").build()?)?;
+    /// assert!(!engine.run("reader", "What is a journal?").await?.text().is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn register_model(&self, name: &str, model: Model) -> Result<()> {
         self.0.means.models.register(name, model)
     }
@@ -100,6 +113,21 @@ impl Engine {
     }
 
     /// Says where agents with retrieval find passages from now on.
+    ///
+    /// ```
+    /// use raptorflow_core::{Agent, Engine, KnowledgeBase, agent::Retrieval, rag::{Document, HashingEmbedder}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// let kb = KnowledgeBase::in_memory(HashingEmbedder::default()).await?;
+    /// kb.add([Document::new("plans.md", "The basic plan costs ₹499 a month.")]).await?;
+    /// let engine = Engine::builder().default_model("offline:extractive").build().await?;
+    /// engine.use_knowledge(kb);
+    /// engine.register(Agent::builder("reader").retrieval(Retrieval::default()).build()?)?;
+    /// let outcome = engine.run("reader", "What does the basic plan cost?").await?;
+    /// assert_eq!(&*outcome.passages[0].source, "plans.md");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn use_knowledge(&self, knowledge: impl Retriever) {
         let knowledge: Arc<dyn Retriever> = Arc::new(knowledge);
         *self.0.means.knowledge.write().unwrap_or_else(PoisonError::into_inner) = Some(knowledge);
@@ -121,6 +149,29 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::run`], for what fails before the agent begins.
+    ///
+    /// # Examples
+    /// ```
+    /// # use raptorflow_core::{Engine, agent::{AgentSpec, FunctionAgent}};
+    /// use futures_util::StreamExt as _;
+    /// use raptorflow_core::event::EventKind;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// # let engine = Engine::builder().build().await?;
+    /// # engine.register(FunctionAgent::new(AgentSpec::new("shout")?, |_ctx, input| async move {
+    /// #     Ok(input.question().to_uppercase().into())
+    /// # }))?;
+    ///
+    /// let mut events = engine.start("shout", "hello").await?.events();
+    /// let mut kinds = Vec::new();
+    /// while let Some(event) = events.next().await {
+    ///     kinds.push(event?.kind.clone());
+    /// }
+    /// assert_eq!(kinds.first(), Some(&EventKind::AgentStarted));
+    /// assert_eq!(events.outcome().await?.output, "HELLO");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn start(&self, agent: &str, input: impl Into<AgentInput>) -> Result<Run> {
         self.run(agent, input).start().await
     }
@@ -133,6 +184,27 @@ impl Engine {
     /// # Errors
     /// `NotFound` for an unknown run, `Cancelled` for one that was cancelled, `Conflict` while a living process
     /// owns it or when a definition has changed, and what [`Engine::run`] says.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use raptorflow_core::{Engine, Error, ErrorKind, agent::{AgentSpec, FunctionAgent}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// let engine = Engine::builder().build().await?;
+    /// let down = AtomicBool::new(true);
+    /// engine.register(FunctionAgent::new(AgentSpec::new("flaky")?, move |_ctx, _input| {
+    ///     let down = down.swap(false, Ordering::Relaxed);
+    ///     async move {
+    ///         if down { Err(Error::new(ErrorKind::Unavailable, "host.call", "down")) } else { Ok("up".into()) }
+    ///     }
+    /// }))?;
+    /// let err = engine.run("flaky", "go").await.unwrap_err();
+    /// let run = err.get("run").unwrap_or_default().parse()?;
+    /// assert_eq!(engine.resume(run).await?.output, "up");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn resume(&self, run: RunId) -> ResumeRequest {
         ResumeRequest::new(self.clone(), run)
@@ -175,6 +247,24 @@ impl Engine {
     ///
     /// # Errors
     /// `NotFound` for an unknown run, and what the storage says.
+    ///
+    /// # Examples
+    /// ```
+    /// # use raptorflow_core::{Engine, agent::{AgentSpec, FunctionAgent}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// # let engine = Engine::builder().build().await?;
+    /// # engine.register(FunctionAgent::new(AgentSpec::new("shout")?, |_ctx, input| async move {
+    /// #     Ok(input.question().to_uppercase().into())
+    /// # }))?;
+    ///
+    /// let run = engine.run("shout", "hello").await?.run_id;
+    /// let facts = engine.history(run, 0, 100).await?;
+    /// assert_eq!((facts.len(), &*facts[1].path), (3, "call"));
+    /// assert_eq!(engine.runs(None, 10).await?[0].0, run);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn history(&self, run: RunId, from: u64, limit: usize) -> Result<Vec<Entry>> {
         self.0.journals.read(&self.context(run, None), run, from, limit).await
     }
@@ -225,6 +315,7 @@ impl Engine {
         let started = Fact::ExecutionStarted {
             target: agent.name().to_string(),
             capability: input.capability.clone(),
+            background: input.background.clone(),
             input: input.input.clone(),
         };
         self.0.journals.create(ctx, &[started]).await

@@ -120,6 +120,23 @@ macro_rules! options {
 }
 
 /// A run that is not started yet: await it, or [`RunRequest::start`] it in the background.
+///
+/// ```
+/// # use raptorflow_core::{Engine, agent::{AgentSpec, FunctionAgent}};
+/// use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// # let engine = Engine::builder().build().await?;
+/// # engine.register(FunctionAgent::new(AgentSpec::new("shout")?, |_ctx, input| async move {
+/// #     Ok(input.question().to_uppercase().into())
+/// # }))?;
+///
+/// let run = engine.runtime().ids().run();
+/// let outcome = engine.run("shout", "hello").id(run).timeout(Duration::from_secs(5)).await?;
+/// assert_eq!((outcome.run_id, outcome.text()), (run, "HELLO".to_owned()));
+/// # Ok(())
+/// # }
+/// ```
 pub struct RunRequest {
     engine: Engine,
     run: Option<RunId>,
@@ -202,11 +219,15 @@ impl ResumeRequest {
             }
         };
         let started = entries.first().map(|entry| &entry.fact);
-        let Some(Fact::ExecutionStarted { target, capability, input }) = started else {
+        let Some(Fact::ExecutionStarted { target, capability, background, input }) = started else {
             let message = "the journal does not begin with the start of a run";
             return Err(Error::new(ErrorKind::Corrupt, "engine.resume", message).with("run", self.run));
         };
-        let input = AgentInput { capability: capability.clone(), ..AgentInput::new(input.clone()) };
+        let input = AgentInput {
+            input: input.clone(),
+            capability: capability.clone(),
+            background: background.clone(),
+        };
         let agent = self.engine.agents().get(target)?;
         Ok(Prepared::Open { ctx, journal, agent, input, content: self.options.content })
     }

@@ -17,6 +17,19 @@ use crate::{
 };
 
 /// A run in the background; it goes on when this is dropped.
+///
+/// ```
+/// use raptorflow_core::{Engine, ErrorKind, agent::{AgentSpec, FunctionAgent}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let engine = Engine::builder().build().await?;
+/// engine.register(FunctionAgent::new(AgentSpec::new("waits")?, |_ctx, _input| std::future::pending()))?;
+/// let run = engine.start("waits", "for ever").await?;
+/// run.cancel();
+/// assert_eq!(run.outcome().await.unwrap_err().kind(), ErrorKind::Cancelled);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Run {
     engine: Engine,

@@ -39,6 +39,22 @@ impl Default for BusConfig {
 }
 
 /// A question to the history.
+///
+/// ```
+/// use raptorflow_core::event::{Bus, BusConfig, Event, EventKind, History};
+/// use raptorflow_core::runtime::{Context, Runtime};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let ctx = Context::new(&Runtime::current()?);
+/// let bus = Bus::local(BusConfig::default());
+/// for kind in [EventKind::AgentStarted, EventKind::AgentCompleted] {
+///     bus.publish(&ctx, Event::new(&ctx, kind)).await?;
+/// }
+/// let newest = bus.history(&ctx, &History { limit: 1, ..History::default() });
+/// assert_eq!(newest[0].kind, EventKind::AgentCompleted);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// Which events.
@@ -231,6 +247,30 @@ impl Bus {
     ///
     /// # Errors
     /// `Timeout` when nobody answered in time, `Cancelled` with the context.
+    ///
+    /// # Examples
+    /// ```
+    /// use raptorflow_core::event::{Bus, BusConfig, Event, EventKind, Filter, Lag};
+    /// use raptorflow_core::{runtime::{Context, Runtime}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// let ctx = Context::new(&Runtime::current()?);
+    /// let bus = Bus::local(BusConfig::default());
+    /// let filter = Filter { kinds: vec![EventKind::MessageSent], ..Filter::default() };
+    /// let mut inbox = bus.subscribe(filter, 8, Lag::Fail)?;
+    /// let answering = async {
+    ///     let request = inbox.recv().await?.and_then(|it| it.into_event());
+    ///     if let Some(request) = request {
+    ///         bus.reply(&ctx, &request, Event::new(&ctx, EventKind::ResponseDelivered)).await?;
+    ///     }
+    ///     Ok::<(), raptorflow_core::Error>(())
+    /// };
+    /// let request = Event::new(&ctx, EventKind::MessageSent);
+    /// let (reply, _) = futures_util::try_join!(bus.request(&ctx, request), answering)?;
+    /// assert_eq!(reply.kind, EventKind::ResponseDelivered);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn request(&self, ctx: &Context, request: Event) -> Result<Arc<Event>> {
         let filter = Filter {
             tenant: Some(request.tenant.clone()),

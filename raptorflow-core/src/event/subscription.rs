@@ -59,6 +59,25 @@ impl Received {
 ///
 /// # Cancellation
 /// Every wait may be dropped at any time; nothing is lost.
+///
+/// # Examples
+/// ```
+/// use raptorflow_core::event::{Bus, BusConfig, Event, EventKind, Filter, Lag, Received};
+/// use raptorflow_core::runtime::{Context, Runtime};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let ctx = Context::new(&Runtime::current()?);
+/// let bus = Bus::local(BusConfig::default());
+/// let mut slow = bus.subscribe(Filter::default(), 1, Lag::DropOldest)?;
+/// for _ in 0..3 {
+///     bus.publish(&ctx, Event::new(&ctx, EventKind::MetricRecorded)).await?;
+/// }
+/// let received = slow.recv_many(10).await?;
+/// assert_eq!(received[0], Received::Missed(2));
+/// assert!(matches!(&received[1], Received::Event(event) if event.sequence == 2));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Subscription {
     replay: VecDeque<Received>,
     queue: Arc<Queue>,

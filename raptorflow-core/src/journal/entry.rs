@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     error::{Error, ErrorKind, Result},
     storage::Record,
-    types::{AgentId, Finish, Message, Money, Passage, RunId, Timestamp, ToolResult, Usage},
+    types::{Finish, Message, Money, Passage, RunId, Timestamp, ToolResult, Usage},
 };
 
 /// One fact and where and when it became one.
@@ -46,6 +46,9 @@ pub enum Fact {
         /// The capability that is wanted; the target as a whole when `None`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         capability: Option<Arc<str>>,
+        /// What it was told to be a part of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        background: Option<Arc<str>>,
         /// What it was given.
         input: Value,
     },
@@ -71,21 +74,10 @@ pub enum Fact {
         /// The value.
         value: Value,
     },
-    /// Work under a key failed and will not be tried again.
+    /// Work under a key failed; it is tried again only when the run as a whole failed after it and is resumed.
     StepFailed {
         /// The error.
         error: Error,
-    },
-    /// An agent began.
-    AgentStarted {
-        /// Its name.
-        agent: AgentId,
-    },
-    /// An agent ended with an answer, which its other facts give.
-    AgentCompleted {
-        /// Whether the answer is whole.
-        #[serde(default, skip_serializing_if = "Finish::is_complete")]
-        finish: Finish,
     },
     /// Passages were given to an agent.
     ContextLoaded {
@@ -108,11 +100,6 @@ pub enum Fact {
         /// Whether it stopped at its length limit.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         truncated: bool,
-    },
-    /// An answer did not fit its schema and the model is asked again.
-    ValidationFailed {
-        /// What did not fit.
-        problems: Vec<String>,
     },
     /// A tool answered.
     ToolReturned {

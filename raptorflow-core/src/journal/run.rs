@@ -25,6 +25,31 @@ use crate::{
 ///
 /// Appends of parallel agents all land, each batch together.
 /// Dropping the last clone without [`Journal::finish`] leaves the lease to lapse, so that another may resume the run.
+///
+/// ```
+/// use raptorflow_core::journal::{Fact, JournalConfig, Journals, Opened};
+/// use raptorflow_core::{Error, ErrorKind, runtime::{Context, Runtime}, storage::Storage};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let runtime = Runtime::current()?;
+/// let journals = Journals::new(Storage::memory(), runtime.clone(), JournalConfig::default());
+/// let ctx = Context::new(&runtime);
+/// let started =
+///     Fact::ExecutionStarted { target: "sum".into(), input: 2.into(), capability: None, background: None };
+/// let journal = journals.create(&ctx, &[started]).await?;
+/// journal.step(&ctx, "add", |_| async { Ok(1 + 1) }).await?;
+/// let error = Error::new(ErrorKind::Unavailable, "host.call", "down");
+/// journal.finish(&ctx, &[Fact::ExecutionFailed { error }]).await?;
+/// drop(journal);
+///
+/// let Opened::Running { journal, entries } = journals.open(&ctx).await? else { unreachable!() };
+/// assert_eq!((entries.len(), journal.recorded("add").len()), (3, 1));
+/// // The value is recorded, so the work is not done again.
+/// let sum: i32 = journal.step(&ctx, "add", |_| async { unreachable!() }).await?;
+/// assert_eq!(sum, 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Journal(pub(super) Arc<Run>);
 

@@ -25,6 +25,41 @@ pub type ChatStream = Pin<Box<dyn Stream<Item = Result<StreamPart>> + Send + 'st
 /// - a context that is over ends a call before it begins.
 /// - what the model cannot do is `Unsupported` before anything is sent.
 /// - errors say whether trying again can help, and after what pause.
+///
+/// # Examples
+/// ```
+/// use async_trait::async_trait;
+/// use futures_util::stream;
+/// use raptorflow_core::{Result, runtime::{Context, Runtime}, types::Message};
+/// use raptorflow_core::model::{
+///     ChatModel, ChatRequest, ChatStream, FinishReason, Model, ModelAbilities, ModelInfo, StreamPart,
+/// };
+///
+/// #[derive(Debug)]
+/// struct Polite(ModelInfo);
+///
+/// #[async_trait]
+/// impl ChatModel for Polite {
+///     fn info(&self) -> &ModelInfo {
+///         &self.0
+///     }
+///
+///     async fn stream(&self, _ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
+///         self.0.check(request)?;
+///         let parts = [StreamPart::Text { text: "Thank you.".into() }, StreamPart::Finish { reason: FinishReason::Stop }];
+///         Ok(Box::pin(stream::iter(parts.map(Ok))))
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let info = ModelInfo { name: "host:polite".into(), context_window: None, abilities: ModelAbilities::default() };
+/// let model = Model::new(Polite(info));
+/// let ctx = Context::new(&Runtime::current()?);
+/// let answer = model.complete(&ctx, &ChatRequest::new(vec![Message::user("Here you are.")])).await?;
+/// assert_eq!(answer.message.text(), "Thank you.");
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait ChatModel: Debug + Send + Sync + 'static {
     /// What the model is and can do.

@@ -20,6 +20,15 @@ pub struct ModelAbilities {
 }
 
 /// What a model is.
+///
+/// ```
+/// use raptorflow_core::model::{ChatRequest, ModelAbilities, ModelInfo, Output};
+/// use raptorflow_core::{ErrorKind, types::Schema};
+/// let info = ModelInfo { name: "host:plain".into(), context_window: Some(8192), abilities: ModelAbilities::default() };
+/// let form = Output::Json { name: "answer".to_owned(), schema: Schema::any_object() };
+/// let err = info.check(&ChatRequest::default().with_output(form)).unwrap_err();
+/// assert_eq!(err.kind(), ErrorKind::Unsupported);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// `provider:model`.

@@ -51,6 +51,30 @@ impl ProviderSettings {
 /// # Contract
 /// - opening sends nothing; a wrong key or an unknown model shows at the first call.
 /// - a key that is needed and missing is `Unauthenticated` and names the secret.
+///
+/// # Examples
+/// ```
+/// use async_trait::async_trait;
+/// use raptorflow_core::{Result, security::SecretStore};
+/// use raptorflow_core::model::{Model, ModelFactory, ModelRegistry, OfflineModel, ProviderSettings};
+///
+/// #[derive(Debug)]
+/// struct House;
+///
+/// #[async_trait]
+/// impl ModelFactory for House {
+///     async fn open(&self, _model: &str, _: &ProviderSettings, _: &dyn SecretStore) -> Result<Model> {
+///         Ok(Model::new(OfflineModel::default()))
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let models = ModelRegistry::empty();
+/// models.register_provider("house", House)?;
+/// models.open("house:any").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait ModelFactory: Debug + Send + Sync + 'static {
     /// The model of this name, without the provider in front.

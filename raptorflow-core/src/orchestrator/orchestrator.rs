@@ -12,8 +12,8 @@ use crate::{
     event::EventKind,
     journal::Fact,
     orchestrator::{
-        AgentChoice, CapabilityRouter, Claim, Contribution, Decision, Missing, Report, Router, Section,
-        Supervisor, Task, combine, disagreement::disagreements,
+        AgentChoice, CapabilityRouter, Claim, Combined, Contribution, Decision, Dropped, Missing, Report,
+        Router, Section, Source, Supervisor, Task, TeamSpec, combine, disagreement::disagreements,
     },
     types::{Money, Usage},
 };
@@ -47,6 +47,38 @@ impl OrchestratorConfig {
 /// asks only those that had not finished.
 /// An agent that cannot answer is listed as missing; one that cannot be reached, is refused or cancelled ends the
 /// run with its error, and the run can be resumed.
+///
+/// ```
+/// use raptorflow_core::agent::{Agent, AgentSpec, FunctionAgent, Routing};
+/// use raptorflow_core::{Engine, orchestrator::{Orchestrator, Report, Supervisor, TeamSpec}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let team = |name: &str, words: &[&str]| TeamSpec {
+///     name: name.to_owned(),
+///     title: name.to_owned(),
+///     concern: String::new(),
+///     heading: name.to_owned(),
+///     description: String::new(),
+///     channels: Vec::new(),
+///     routing: Routing { words: words.iter().map(|word| (*word).to_owned()).collect() },
+/// };
+/// let lead = |name: &'static str| -> raptorflow_core::Result<Agent> {
+///     Ok(FunctionAgent::new(AgentSpec::new(name)?, move |_ctx, _input| async move { Ok(name.into()) }).into())
+/// };
+/// let teams = vec![
+///     Supervisor::new(team("plans", &["plan", "milestone"]), lead("planner")?, vec![]),
+///     Supervisor::new(team("risks", &["risk", "threat"]), lead("watcher")?, vec![]),
+/// ];
+/// let engine = Engine::builder().build().await?;
+/// engine.register(Orchestrator::new("office", teams)?)?;
+/// let outcome = engine.run("office", "Which risk threatens us?").await?;
+/// let report: Report = serde_json::from_value(outcome.output).unwrap();
+/// assert_eq!((report.sections.len(), report.sections[0].team.as_str()), (1, "risks"));
+/// // What the agent said rests on no passage.
+/// assert_eq!(report.dropped[0].text, "watcher");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Orchestrator {
     spec: Arc<AgentSpec>,
@@ -132,7 +164,12 @@ impl Orchestrator {
                 decision.agents.extend(team.delegate(&choice.focus, task.agents_per_team, task.balance));
             }
             if decision.agents.is_empty() {
-                return Err(Error::new(ErrorKind::NotFound, "orchestrator.route", "no team was chosen"));
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    "orchestrator.route",
+                    "the router chose no team",
+                )
+                .with("router", &decision.router));
             }
             Ok(decision)
         };
@@ -173,34 +210,17 @@ impl Orchestrator {
             return Err(error.clone());
         }
         let (mut sources, mut sections, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut usage, mut costs) = (Usage::default(), Vec::new());
-        let mut all: Vec<Claim> = Vec::new();
         for choice in decision.teams.iter().filter(|choice| choice.chosen) {
-            let team = self.team(&choice.team)?;
-            let (mut given, mut missing) = (Vec::new(), Vec::new());
-            for Answered { choice, result } in answers.iter().filter(|it| it.choice.team == team.name()) {
-                match result {
-                    Ok(output) => {
-                        usage = usage.plus(output.usage);
-                        costs.push(output.cost);
-                        given.push(Contribution { agent: choice.agent.clone(), output: output.clone() });
-                    }
-                    Err(error) => missing.push(Missing { agent: choice.agent.clone(), error: error.clone() }),
-                }
-            }
-            let combined = combine(&given, &mut sources);
-            all.extend(combined.claims.iter().cloned());
-            dropped.extend(combined.dropped);
-            sections.push(Section {
-                team: team.name().to_owned(),
-                title: team.spec().title.clone(),
-                heading: team.spec().heading.clone(),
-                claims: combined.claims,
-                details: combined.details,
-                missing,
-            });
+            let team = self.team(&choice.team)?.spec();
+            let of_team = answers.iter().filter(|it| it.choice.team == team.name);
+            let (section, left_out) = section(team, of_team, &mut sources);
+            sections.push(section);
+            dropped.extend(left_out);
         }
-        let (goal, cost) = (task.goal.clone(), sum(&costs)?);
+        let outputs = || answers.iter().filter_map(|it| it.result.as_ref().ok());
+        let usage = outputs().fold(Usage::default(), |sum, output| sum.plus(output.usage));
+        let (goal, cost) = (task.goal.clone(), sum(outputs().map(|output| output.cost))?);
+        let all: Vec<Claim> = sections.iter().flat_map(|section| section.claims.iter().cloned()).collect();
         let disagreements = disagreements(&all);
         let report = Report { goal, sections, disagreements, dropped, sources, decision, usage, cost };
         let output = serde_json::to_value(&report).map_err(|err| {
@@ -247,6 +267,25 @@ struct Answered {
     result: Result<AgentOutput>,
 }
 
+/// What one team found, and its claims that were left out; `sources` grows by what it cites.
+fn section<'a>(
+    team: &TeamSpec,
+    answers: impl Iterator<Item = &'a Answered>,
+    sources: &mut Vec<Source>,
+) -> (Section, Vec<Dropped>) {
+    let (mut given, mut missing) = (Vec::new(), Vec::new());
+    for Answered { choice, result } in answers {
+        let agent = choice.agent.clone();
+        match result {
+            Ok(output) => given.push(Contribution { agent, output: output.clone() }),
+            Err(error) => missing.push(Missing { agent, error: error.clone() }),
+        }
+    }
+    let Combined { claims, details, dropped } = combine(&given, sources);
+    let (title, heading) = (team.title.clone(), team.heading.clone());
+    (Section { team: team.name.clone(), title, heading, claims, details, missing }, dropped)
+}
+
 /// Whether a failure is about one agent's answer, and not about credentials, the network, storage or the caller.
 fn is_its_own(error: &Error) -> bool {
     let kind = matches!(
@@ -269,10 +308,10 @@ fn changed(what: &'static str, name: &str) -> Error {
 }
 
 /// The sum of costs; unknown as soon as one is.
-fn sum(costs: &[Option<Money>]) -> Result<Option<Money>> {
+fn sum(costs: impl Iterator<Item = Option<Money>>) -> Result<Option<Money>> {
     let mut sum: Option<Money> = None;
     for cost in costs {
-        let Some(cost) = *cost else { return Ok(None) };
+        let Some(cost) = cost else { return Ok(None) };
         sum = Some(match sum {
             Some(sum) => sum.plus(cost)?,
             None => cost,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::{Candidate, Matcher},
+    agent::{Candidate, Match, Matcher},
     error::{Error, ErrorKind, Result},
     orchestrator::{AgentChoice, Supervisor, Task},
     runtime::Context,
@@ -51,6 +51,33 @@ pub struct Decision {
 /// # Contract
 /// - every team is in the answer once.
 /// - at least one team is chosen.
+///
+/// # Examples
+/// ```
+/// use async_trait::async_trait;
+/// use raptorflow_core::{Result, runtime::Context};
+/// use raptorflow_core::orchestrator::{Decision, Router, Supervisor, Task, TeamChoice};
+///
+/// /// Asks everybody.
+/// #[derive(Debug)]
+/// struct Everybody;
+///
+/// #[async_trait]
+/// impl Router for Everybody {
+///     async fn route(&self, _ctx: &Context, task: &Task, teams: &[Supervisor]) -> Result<Decision> {
+///         let choose = |team: &Supervisor| TeamChoice {
+///             team: team.name().to_owned(),
+///             score: 1.0,
+///             words: Vec::new(),
+///             chosen: true,
+///             reason: "everybody is asked".to_owned(),
+///             focus: task.goal.clone(),
+///         };
+///         let teams = teams.iter().map(choose).collect();
+///         Ok(Decision { router: "everybody".to_owned(), teams, agents: Vec::new() })
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Router: Debug + Send + Sync + 'static {
     /// Says for every team whether it works on the task, the best first.
@@ -68,13 +95,7 @@ pub struct CapabilityRouter;
 #[async_trait]
 impl Router for CapabilityRouter {
     async fn route(&self, _ctx: &Context, task: &Task, teams: &[Supervisor]) -> Result<Decision> {
-        if let Some(unknown) = task.teams.iter().find(|name| teams.iter().all(|team| *team.name() != ***name))
-        {
-            let known: Vec<&str> = teams.iter().map(Supervisor::name).collect();
-            return Err(Error::new(ErrorKind::NotFound, "orchestrator.route", "no team of this name")
-                .with("team", unknown)
-                .with("known", known.join(", ")));
-        }
+        check_named(task, teams)?;
         let matcher = Matcher::new(teams.iter().map(candidate));
         let ranked = matcher.rank(&task.goal);
         let mut shared_out = share_out(&task.goal, &matcher);
@@ -82,22 +103,39 @@ impl Router for CapabilityRouter {
         let teams = ranked
             .into_iter()
             .map(|it| {
-                let (chosen, reason) = if !task.teams.is_empty() {
-                    (task.teams.contains(&it.name), "named in the task".to_owned())
-                } else if best <= 0.0 {
-                    (true, "no team shares a word with the goal, so all are asked".to_owned())
-                } else if it.score >= best * NEEDED_SHARE {
-                    (true, format!("shares {} with the goal", list(&it.words)))
-                } else {
-                    (false, format!("under a quarter of the best score ({best:.1})"))
-                };
-                let reason =
-                    if chosen || task.teams.is_empty() { reason } else { "not named in the task".to_owned() };
+                let (chosen, reason) = verdict(task, &it, best);
                 let focus = shared_out.remove(&it.name).unwrap_or_else(|| task.goal.clone());
                 TeamChoice { team: it.name, score: it.score, words: it.words, chosen, reason, focus }
             })
             .collect();
         Ok(Decision { router: "capability".to_owned(), teams, agents: Vec::new() })
+    }
+}
+
+/// Whether a team works on the task, and why.
+fn verdict(task: &Task, it: &Match, best: f64) -> (bool, String) {
+    if !task.teams.is_empty() {
+        let named = task.teams.contains(&it.name);
+        (named, if named { "named in the task" } else { "not named in the task" }.to_owned())
+    } else if best <= 0.0 {
+        (true, "no team shares a word with the goal, so all are asked".to_owned())
+    } else if it.score >= best * NEEDED_SHARE {
+        (true, format!("shares {} with the goal", list(&it.words)))
+    } else {
+        (false, format!("under a quarter of the best score ({best:.1})"))
+    }
+}
+
+/// Refuses a task that names a team that there is not.
+fn check_named(task: &Task, teams: &[Supervisor]) -> Result<()> {
+    let known: Vec<&str> = teams.iter().map(Supervisor::name).collect();
+    match task.teams.iter().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(unknown) => {
+            Err(Error::new(ErrorKind::NotFound, "orchestrator.route", "no team of this name is known")
+                .with("team", unknown)
+                .with("known", known.join(", ")))
+        }
     }
 }
 

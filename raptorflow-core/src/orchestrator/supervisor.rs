@@ -52,6 +52,23 @@ pub struct AgentChoice {
 }
 
 /// A team with its lead, which is one of its agents.
+///
+/// ```
+/// use raptorflow_core::{Agent, orchestrator::{Balance, Supervisor, TeamSpec}};
+/// let spec: TeamSpec = toml::from_str(r#"
+///     name = "plans"
+///     title = "Plans"
+///     concern = "plans and execution"
+///     heading = "The plan"
+///     description = "Says who does what until when."
+/// "#).unwrap();
+/// let lead = Agent::builder("planner").description("Makes plans.").build()?;
+/// let member = Agent::builder("dates").description("Knows every deadline and date.").build()?;
+/// let team = Supervisor::new(spec, lead, vec![member]);
+/// let chosen = team.delegate("By which deadline?", 1, Balance::BestFit);
+/// assert_eq!((chosen[0].agent.as_str(), chosen[0].words.as_slice()), ("dates", &["deadlin".to_owned()][..]));
+/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Supervisor {
     spec: TeamSpec,

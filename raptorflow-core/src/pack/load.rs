@@ -26,12 +26,41 @@ const MAX_FILES: usize = 5000;
 
 /// A pack that was read and checked.
 ///
-/// ```no_run
-/// # // Needs a pack on disk; `cargo run --release --example council -- --check` does this for the council.
-/// use raptorflow_core::pack::Pack;
-/// let pack = Pack::load("packs/council")?;
-/// assert_eq!(pack.manifest().contents.domains, pack.teams().len());
-/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
+/// use raptorflow_core::{Engine, pack::Pack};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = tempfile::tempdir()?;
+/// std::fs::create_dir(folder.path().join("domains"))?;
+/// std::fs::write(
+///     folder.path().join("pack.toml"),
+///     r#"
+///     name = "office"
+///     version = "0.1.0"
+///     description = "One team."
+///     contents = { domains = 1, agents = 0, supervisors = 1, capabilities = 0 }
+///     "#,
+/// )?;
+/// std::fs::write(
+///     folder.path().join("domains/plans.toml"),
+///     r#"
+///     name = "plans"
+///     title = "Plans"
+///     concern = "plans and execution"
+///     heading = "The plan"
+///     description = "Says who does what until when."
+///     [supervisor]
+///     name = "planner"
+///     description = "Makes plans."
+///     instructions = "Plan."
+///     "#,
+/// )?;
+/// let pack = Pack::load(folder.path())?;
+/// let engine = Engine::builder().build().await?;
+/// engine.install(&pack)?;
+/// assert_eq!(engine.agents().len(), 2, "the planner, and the office as a whole");
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pack {

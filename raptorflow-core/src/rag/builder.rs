@@ -24,6 +24,21 @@ use crate::{
 const PAGE: usize = 64;
 
 /// Wires a knowledge base; see [`KnowledgeBase::builder`].
+///
+/// ```
+/// use raptorflow_core::{KnowledgeBase, rag::{HashingEmbedder, MarkdownChunker}, storage::Storage};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let kb = KnowledgeBase::builder(HashingEmbedder::default())
+///     .name("handbook")
+///     .storage(Storage::memory())
+///     .chunker(MarkdownChunker::default())
+///     .open()
+///     .await?;
+/// assert_eq!((kb.name(), kb.len()), ("handbook", 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct KnowledgeBaseBuilder {

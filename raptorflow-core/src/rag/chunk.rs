@@ -28,6 +28,34 @@ pub struct Span {
 /// - the same document gives the same spans.
 /// - spans are not empty, lie inside the text and are sorted by their start; they may overlap.
 /// - `identity` changes whenever the spans of some document would.
+///
+/// # Examples
+/// ```
+/// use raptorflow_core::{Result, rag::{Chunker, Document, Span, chunks}};
+///
+/// /// Every line is a piece.
+/// #[derive(Debug)]
+/// struct Lines;
+///
+/// impl Chunker for Lines {
+///     fn identity(&self) -> String {
+///         "lines".to_owned()
+///     }
+///
+///     fn split(&self, document: &Document) -> Result<Vec<Span>> {
+///         let mut from = 0;
+///         let line = |text: &str| {
+///             let start = from;
+///             from += text.len();
+///             Span { bytes: start..from, heading: String::new() }
+///         };
+///         Ok(document.text.split_inclusive('\n').map(line).collect())
+///     }
+/// }
+/// let pieces = chunks(&Document::new("poem", "Roses\nViolets\n"), &Lines)?;
+/// assert_eq!(pieces[1].place.lines, (2, 2));
+/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
 pub trait Chunker: Debug + Send + Sync + 'static {
     /// Names the algorithm and its settings; stored, so that another one cuts old documents anew.
     fn identity(&self) -> String;

@@ -92,6 +92,22 @@ pub struct Hit {
 /// - hits come best first, at most `k`.
 /// - every hit's text stands in its document at its bytes and lines.
 /// - a `k` of 0 finds nothing; a query without text is `InvalidInput`.
+///
+/// # Examples
+/// ```
+/// use raptorflow_core::{KnowledgeBase, rag::{Document, HashingEmbedder, Retriever}};
+/// use raptorflow_core::runtime::{Context, Runtime};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let kb = KnowledgeBase::in_memory(HashingEmbedder::default()).await?;
+/// kb.add([Document::new("plans.md", "The basic plan costs ₹499 a month.")]).await?;
+/// let retriever: &dyn Retriever = &kb;
+/// let ctx = Context::new(&Runtime::current()?);
+/// let context = retriever.context(&ctx, "What does the basic plan cost?", 200).await?;
+/// assert_eq!((context.passages.len(), &*context.passages[0].source), (1, "plans.md"));
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Retriever: Debug + Send + Sync + 'static {
     /// The best passages for a query.

@@ -26,6 +26,13 @@ pub trait Clock: Debug + Send + Sync + 'static {
 }
 
 /// The clock of the machine.
+///
+/// ```
+/// use raptorflow_core::runtime::{Clock, SystemClock};
+/// let clock = SystemClock::default();
+/// let before = clock.elapsed();
+/// assert!(clock.elapsed() >= before);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     start: Instant,

@@ -11,6 +11,23 @@ use crate::{
 /// What a call belongs to and when it must stop; cloning is cheap.
 ///
 /// `with_*` and [`Context::child`] return a changed copy and leave the original as it is.
+///
+/// ```
+/// use std::time::Duration;
+/// use raptorflow_core::{ErrorKind, runtime::{Context, Runtime}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let ctx = Context::new(&Runtime::current()?);
+/// let step = ctx.child("research").child("search").with_timeout(Duration::ZERO);
+/// assert_eq!(&**step.path(), "research/search");
+/// let late = step.bound("example.wait", std::future::pending::<()>()).await;
+/// assert_eq!(late.unwrap_err().kind(), ErrorKind::Timeout);
+/// // Cancelling the caller stops what is below it.
+/// ctx.cancel().cancel();
+/// assert!(step.cancel().is_cancelled());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Context(Arc<Inner>);
 

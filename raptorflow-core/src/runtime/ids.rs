@@ -16,6 +16,13 @@ use crate::{
 ///
 /// Within one millisecond (and when the clock goes back) the 74 bits behind the time count up from a random
 /// start (RFC 9562, section 6.2, method 2), so that ids of one generator never repeat and sort by birth.
+///
+/// ```
+/// use std::sync::Arc;
+/// use raptorflow_core::runtime::{Ids, SystemClock};
+/// let ids = Ids::new(Arc::new(SystemClock::default()));
+/// assert!(ids.event() < ids.event());
+/// ```
 #[derive(Clone)]
 pub struct Ids(Arc<Mutex<State>>);
 

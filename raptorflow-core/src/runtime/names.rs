@@ -2,14 +2,12 @@
 
 /// A spawned task.
 pub const TASK: &str = "runtime.task";
-/// One run of an agent.
+/// One run of an agent, or of an orchestrator.
 pub const AGENT_RUN: &str = "agent.run";
 /// One call of a model.
 pub const MODEL_STREAM: &str = "model.stream";
 /// One call of a tool.
 pub const TOOL_CALL: &str = "tool.call";
-/// One task through the orchestrator.
-pub const ORCHESTRATOR_RUN: &str = "orchestrator.run";
 /// One ingest of documents.
 pub const RAG_INGEST: &str = "rag.ingest";
 /// One search of a knowledge base.

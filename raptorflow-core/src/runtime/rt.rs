@@ -8,6 +8,17 @@ use crate::{
 };
 
 /// Clock, ids and tasks; cloning shares them.
+///
+/// ```
+/// use raptorflow_core::runtime::Runtime;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let runtime = Runtime::current()?;
+/// assert!(runtime.ids().run() < runtime.ids().run());
+/// assert_eq!(runtime.tasks().spawn("example", async { 1 + 1 }).await?, 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Runtime(Arc<Inner>);
 

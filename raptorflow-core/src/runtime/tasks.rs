@@ -17,6 +17,20 @@ use crate::{
 };
 
 /// Spawns onto the Tokio runtime of the host; cloning shares the set of tasks.
+///
+/// ```
+/// use std::time::Duration;
+/// use raptorflow_core::runtime::Tasks;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let tasks = Tasks::current()?;
+/// let cancel = tasks.cancel().clone();
+/// let waiting = tasks.spawn("example", async move { cancel.cancelled().await });
+/// tasks.shutdown(Duration::from_secs(1)).await?;
+/// assert!(waiting.is_finished());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tasks {
     handle: Handle,

@@ -13,6 +13,12 @@ use crate::error::Result;
 /// A text that never prints and whose memory is wiped when the last clone is dropped.
 ///
 /// `Debug` and `Display` show `***`, not even the length; it is neither serialized nor deserialized.
+///
+/// ```
+/// use raptorflow_core::security::Secret;
+/// let key = Secret::new("sk-123");
+/// assert_eq!((format!("{key:?}"), key.expose()), ("Secret(***)".to_owned(), "sk-123"));
+/// ```
 #[derive(Clone)]
 pub struct Secret(Arc<SecretString>);
 
@@ -58,6 +64,23 @@ impl Eq for Secret {}
 /// # Contract
 /// - a secret that is not there is `None`, not an error.
 /// - an error names the secret, never its text.
+///
+/// # Examples
+/// ```
+/// use async_trait::async_trait;
+/// use raptorflow_core::{Result, security::{Secret, SecretStore}};
+///
+/// /// One key for everything.
+/// #[derive(Debug)]
+/// struct OneKey(Secret);
+///
+/// #[async_trait]
+/// impl SecretStore for OneKey {
+///     async fn get(&self, _name: &str) -> Result<Option<Secret>> {
+///         Ok(Some(self.0.clone()))
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait SecretStore: Debug + Send + Sync + 'static {
     /// The secret of this name.

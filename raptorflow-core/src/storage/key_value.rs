@@ -76,6 +76,21 @@ pub struct Scan<'a> {
 ///
 /// # Cancellation
 /// A dropped `put` or `delete` has happened or has not.
+///
+/// # Examples
+/// ```
+/// use raptorflow_core::{runtime::{Context, Runtime}, storage::{Expect, KeyValue, MemoryStore}};
+/// use raptorflow_core::ErrorKind;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let (store, ctx) = (MemoryStore::new(), Context::new(&Runtime::current()?));
+/// let first = store.put(&ctx, "plan", "draft".into(), Expect::Absent).await?;
+/// store.put(&ctx, "plan", "final".into(), Expect::Version(first)).await?;
+/// let late = store.put(&ctx, "plan", "late".into(), Expect::Version(first)).await;
+/// assert_eq!(late.unwrap_err().kind(), ErrorKind::Conflict);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait KeyValue: Debug + Send + Sync + 'static {
     /// What this store really offers.

@@ -33,6 +33,22 @@ pub struct Grant {
 /// - leases of one tenant are invisible to another.
 /// - of concurrent owners exactly one is granted.
 /// - names and owners are 1 to 1,024 bytes without NUL; others are `InvalidInput`.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use raptorflow_core::{runtime::{Context, Runtime}, storage::{Lease, MemoryStore}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let (store, ctx) = (MemoryStore::new(), Context::new(&Runtime::current()?));
+/// let ttl = Duration::from_secs(5);
+/// let Some(grant) = store.acquire(&ctx, "run/1", "worker-a", ttl).await? else { unreachable!() };
+/// assert!(store.acquire(&ctx, "run/1", "worker-b", ttl).await?.is_none());
+/// store.release(&ctx, &grant).await?;
+/// assert!(store.acquire(&ctx, "run/1", "worker-b", ttl).await?.is_some());
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Lease: Debug + Send + Sync + 'static {
     /// Asks for a name; `None` while somebody else owns it.

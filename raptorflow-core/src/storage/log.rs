@@ -65,6 +65,20 @@ pub struct Record {
 /// - an append without records checks its conditions, changes nothing and makes no stream.
 /// - streams of one tenant are invisible to another.
 /// - a stream name is 1 to 1,024 bytes without NUL; another is `InvalidInput`.
+///
+/// # Examples
+/// ```
+/// use raptorflow_core::{runtime::{Context, Runtime}, storage::{Append, Log, MemoryStore}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let (store, ctx) = (MemoryStore::new(), Context::new(&Runtime::current()?));
+/// let append = Append { expected: Some(0), records: vec!["first".into()], ..Append::to("notes") };
+/// assert_eq!(store.append(&ctx, append.clone()).await?, 1);
+/// assert!(store.append(&ctx, append).await.is_err(), "the stream is longer than expected");
+/// assert_eq!(store.read(&ctx, "notes", 0, 10).await?[0].data, "first");
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Log: Debug + Send + Sync + 'static {
     /// Appends records and returns the new length.

@@ -124,6 +124,13 @@ impl fmt::Display for Diagnostic {
 }
 
 /// Several diagnostics as the cause of one [`Error`]; find it again with [`Error::cause`].
+///
+/// ```
+/// use raptorflow_core::types::{Diagnostic, Diagnostics};
+/// let problems = Diagnostics(vec![Diagnostic::error("wrong_count", "expected 7").in_file("pack.toml")]);
+/// let err = problems.into_error("pack.load", "the pack has problems");
+/// assert_eq!(err.cause::<Diagnostics>().map(|it| it.0.len()), Some(1));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 

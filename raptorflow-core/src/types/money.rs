@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An ISO 4217 code: three upper-case letters.
+///
+/// ```
+/// use raptorflow_core::types::Currency;
+/// assert_eq!("INR".parse::<Currency>()?, Currency::INR);
+/// assert!("rupees".parse::<Currency>().is_err());
+/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Currency([u8; 3]);

@@ -21,6 +21,12 @@ pub enum Effects {
 }
 
 /// What a tool is, as a model and the dispatcher see it.
+///
+/// ```
+/// use raptorflow_core::types::{Effects, Schema, ToolSpec};
+/// let spec = ToolSpec { effects: Effects::Write, ..ToolSpec::new("save", "Saves a draft.", Schema::any_object()) };
+/// assert_eq!(spec.timeout.as_secs(), 30);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolSpec {

@@ -3,6 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 /// Tokens that calls took.
+///
+/// ```
+/// use raptorflow_core::types::Usage;
+/// let both = Usage::new(100, 20).plus(Usage::new(50, 5));
+/// assert_eq!(both.total_tokens(), 175);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {

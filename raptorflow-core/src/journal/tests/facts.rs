@@ -21,7 +21,12 @@ use crate::{
 };
 
 fn started() -> Fact {
-    Fact::ExecutionStarted { target: "test".into(), input: json!({ "x": 0.1 }), capability: None }
+    Fact::ExecutionStarted {
+        target: "test".into(),
+        input: json!({ "x": 0.1 }),
+        capability: None,
+        background: None,
+    }
 }
 
 fn completed() -> Fact {
@@ -29,7 +34,7 @@ fn completed() -> Fact {
 }
 
 fn signal(number: usize) -> Fact {
-    Fact::ValidationFailed { problems: vec![number.to_string()] }
+    Fact::StepCompleted { value: number.to_string().into() }
 }
 
 fn setup() -> (Context, Storage, Journals) {
@@ -141,7 +146,7 @@ async fn an_entry_of_a_newer_version_is_refused_by_its_sequence_and_a_newer_fiel
     let stream = format!("run/{}", ctx.run_id());
     let mut append = Append::to(&stream);
     append.records = vec![
-        r#"{"t":1,"z":2,"f":{"validation_failed":{"problems":["7"],"new":true}}}"#.into(),
+        r#"{"t":1,"z":2,"f":{"step_completed":{"value":"7","new":true}}}"#.into(),
         r#"{"t":1,"f":{"thought_read":{}}}"#.into(),
     ];
     storage.append(&ctx, append).await.unwrap();

@@ -88,8 +88,12 @@ async fn attempt(journals: &Journals, ctx: &Context, effects: &Effects) -> Resul
         Ok(Opened::Running { journal, .. }) => journal,
         Ok(Opened::Ended { entries, .. }) => return Ok(output(&entries)),
         Err(err) if err.kind() == ErrorKind::NotFound => {
-            let started =
-                Fact::ExecutionStarted { target: "test".into(), input: json!(null), capability: None };
+            let started = Fact::ExecutionStarted {
+                target: "test".into(),
+                input: json!(null),
+                capability: None,
+                background: None,
+            };
             journals.create(ctx, &[started]).await?
         }
         Err(err) => return Err(err),

@@ -103,7 +103,12 @@ impl World {
 impl Process {
     async fn create(&self) -> (Context, Journal) {
         let ctx = Context::new(&self.runtime);
-        let started = Fact::ExecutionStarted { target: "test".into(), input: Value::Null, capability: None };
+        let started = Fact::ExecutionStarted {
+            target: "test".into(),
+            input: Value::Null,
+            capability: None,
+            background: None,
+        };
         let journal = self.journals.create(&ctx, &[started]).await.unwrap();
         (ctx, journal)
     }
@@ -117,7 +122,7 @@ fn running(opened: Opened) -> (Journal, Arc<[Entry]>) {
 }
 
 fn signal() -> Fact {
-    Fact::ValidationFailed { problems: Vec::new() }
+    Fact::StepCompleted { value: Value::Null }
 }
 
 #[tokio::test]

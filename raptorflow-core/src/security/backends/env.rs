@@ -12,6 +12,17 @@ use crate::{
 type Lookup = dyn Fn(&str) -> Result<Option<String>> + Send + Sync;
 
 /// Secrets from environment variables, read at each call; an empty variable counts as unset.
+///
+/// ```
+/// use raptorflow_core::security::{EnvSecrets, SecretStore};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let secrets = EnvSecrets::from_lookup(|name| (name == "API_KEY").then(|| "sk-123".to_owned()));
+/// assert_eq!(secrets.get("API_KEY").await?.map(|key| key.expose().to_owned()).as_deref(), Some("sk-123"));
+/// assert!(secrets.get("OTHER").await?.is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct EnvSecrets(Arc<Lookup>);
 

@@ -22,6 +22,23 @@ use crate::{
 /// # Cancellation
 /// Dropping the future of a write before its turn leaves nothing of it; after that all of it is committed, seen by
 /// nobody. Dropping the last clone ends the thread once the queue is empty.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use raptorflow_core::{runtime::{Context, Runtime}, storage::{Expect, SqliteConfig, SqliteStore, Storage}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let folder = tempfile::tempdir().unwrap();
+/// let config = SqliteConfig::new(folder.path().join("team.db"));
+/// let runtime = Runtime::current()?;
+/// let storage = Storage::from_store(Arc::new(SqliteStore::open(&runtime, config).await?));
+/// assert!(storage.capability().durable);
+/// storage.put(&Context::new(&runtime), "plan", "draft", Expect::Absent).await?;
+/// storage.close().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     path: Arc<Path>,

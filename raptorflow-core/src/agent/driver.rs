@@ -116,16 +116,16 @@ impl Driver<'_> {
         loop {
             match run.next() {
                 Command::LoadContext { query, retrieval } => {
-                    let fact = self.load_context(query, retrieval).await?;
-                    self.record(&mut run, fact).await?;
+                    let (fact, queried) = self.load_context(query, retrieval).await?;
+                    self.record(&mut run, fact, queried).await?;
                 }
                 Command::CallModel(request) => {
                     let model = match &mut model {
                         Some(model) => model,
                         none => none.insert(self.agent.model(self.session).await?),
                     };
-                    let fact = self.call_model(model, request).await?;
-                    self.record(&mut run, fact).await?;
+                    let (fact, executed) = self.call_model(model, request).await?;
+                    self.record(&mut run, fact, executed).await?;
                 }
                 Command::CallTools => self.call_tools(&mut run).await?,
                 Command::Done => return run.into_output(),
@@ -133,12 +133,15 @@ impl Driver<'_> {
         }
     }
 
-    async fn record(&self, run: &mut AgentRun, fact: Fact) -> Result<()> {
-        self.session.journal().append(self.session.ctx(), std::slice::from_ref(&fact)).await?;
-        run.apply(fact)
+    /// Appends a fact, acts on it, and only then tells the bus.
+    async fn record(&self, run: &mut AgentRun, fact: Fact, event: Event) -> Result<()> {
+        let ctx = self.session.ctx();
+        self.session.journal().append(ctx, std::slice::from_ref(&fact)).await?;
+        run.apply(fact)?;
+        self.session.means().bus.publish(ctx, event).await
     }
 
-    async fn load_context(&self, query: &str, retrieval: Retrieval) -> Result<Fact> {
+    async fn load_context(&self, query: &str, retrieval: Retrieval) -> Result<(Fact, Event)> {
         let ctx = self.session.ctx();
         let found = self.session.knowledge()?.context(ctx, query, retrieval.max_tokens).await?;
         let passages = found.passages;
@@ -149,11 +152,10 @@ impl Driver<'_> {
         }
         let mut queried = event(ctx, self.agent.spec(), EventKind::DataQueried);
         queried.data = json!({ "passages": passages.len() });
-        self.session.means().bus.publish(ctx, queried).await?;
-        Ok(Fact::ContextLoaded { query: query.to_owned(), passages })
+        Ok((Fact::ContextLoaded { query: query.to_owned(), passages }, queried))
     }
 
-    async fn call_model(&self, model: &Model, request: &ChatRequest) -> Result<Fact> {
+    async fn call_model(&self, model: &Model, request: &ChatRequest) -> Result<(Fact, Event)> {
         let ctx = self.session.ctx();
         let clock = ctx.runtime().clock();
         let start = clock.elapsed();
@@ -173,14 +175,14 @@ impl Driver<'_> {
         let mut executed = event(ctx, self.agent.spec(), EventKind::CapabilityExecuted);
         executed.duration = Some(clock.elapsed().saturating_sub(start));
         executed.data = json!({ "model": &*answer.model, "tokens": answer.usage.total_tokens() });
-        self.session.means().bus.publish(ctx, executed).await?;
-        Ok(Fact::ModelResponded {
+        let fact = Fact::ModelResponded {
             model: answer.model.as_ref().to_owned(),
             message: answer.message,
             usage: answer.usage,
             cost,
             truncated: answer.finish == FinishReason::Length,
-        })
+        };
+        Ok((fact, executed))
     }
 
     async fn publish_text(&self, text: &str) -> Result<()> {
@@ -203,8 +205,7 @@ impl Driver<'_> {
             let mut executed = event(ctx, self.agent.spec(), EventKind::CapabilityExecuted);
             executed.status = if result.is_error { Status::Error } else { Status::Success };
             executed.data = json!({ "tool": result.name });
-            self.record(run, Fact::ToolReturned { result }).await?;
-            self.session.means().bus.publish(ctx, executed).await?;
+            self.record(run, Fact::ToolReturned { result }, executed).await?;
         }
         Ok(())
     }

@@ -150,6 +150,10 @@ impl Engine {
     /// # Errors
     /// As [`Engine::run`], for what fails before the agent begins.
     ///
+    /// # Cancellation
+    /// A future that is dropped before it is done may leave a run that was recorded and has not begun; it can be
+    /// resumed.
+    ///
     /// # Examples
     /// ```
     /// # use raptorflow_core::{Engine, agent::{AgentSpec, FunctionAgent}};
@@ -161,7 +165,6 @@ impl Engine {
     /// # engine.register(FunctionAgent::new(AgentSpec::new("shout")?, |_ctx, input| async move {
     /// #     Ok(input.question().to_uppercase().into())
     /// # }))?;
-    ///
     /// let mut events = engine.start("shout", "hello").await?.events();
     /// let mut kinds = Vec::new();
     /// while let Some(event) = events.next().await {
@@ -184,6 +187,9 @@ impl Engine {
     /// # Errors
     /// `NotFound` for an unknown run, `Cancelled` for one that was cancelled, `Conflict` while a living process
     /// owns it or when a definition has changed, and what [`Engine::run`] says.
+    ///
+    /// # Cancellation
+    /// As [`Engine::run`].
     ///
     /// # Examples
     /// ```
@@ -257,7 +263,6 @@ impl Engine {
     /// # engine.register(FunctionAgent::new(AgentSpec::new("shout")?, |_ctx, input| async move {
     /// #     Ok(input.question().to_uppercase().into())
     /// # }))?;
-    ///
     /// let run = engine.run("shout", "hello").await?.run_id;
     /// let facts = engine.history(run, 0, 100).await?;
     /// assert_eq!((facts.len(), &*facts[1].path), (3, "call"));
@@ -299,6 +304,9 @@ impl Engine {
     ///
     /// # Errors
     /// `Timeout` when tasks were still running, and what the storage says.
+    ///
+    /// # Cancellation
+    /// Dropping the future ends the waiting; the tasks are stopped all the same.
     pub async fn shutdown(&self) -> Result<()> {
         let stopped = self.0.runtime.tasks().shutdown(SHUTDOWN).await;
         self.0.storage.close().await?;

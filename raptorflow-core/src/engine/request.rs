@@ -130,7 +130,6 @@ macro_rules! options {
 /// # engine.register(FunctionAgent::new(AgentSpec::new("shout")?, |_ctx, input| async move {
 /// #     Ok(input.question().to_uppercase().into())
 /// # }))?;
-///
 /// let run = engine.runtime().ids().run();
 /// let outcome = engine.run("shout", "hello").id(run).timeout(Duration::from_secs(5)).await?;
 /// assert_eq!((outcome.run_id, outcome.text()), (run, "HELLO".to_owned()));

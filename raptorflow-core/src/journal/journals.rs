@@ -118,6 +118,9 @@ impl Journals {
     /// # Errors
     /// `InvalidInput` when the first fact is not [`Fact::ExecutionStarted`]; `AlreadyExists` when there is such a run;
     /// the errors of the store.
+    ///
+    /// # Cancellation
+    /// A dropped future has begun the run or not; the lease of one that it began lapses by itself.
     pub async fn create(&self, ctx: &Context, facts: &[Fact]) -> Result<Journal> {
         let run = ctx.run_id();
         if !matches!(facts.first(), Some(Fact::ExecutionStarted { .. })) {
@@ -157,6 +160,9 @@ impl Journals {
     /// `NotFound` when there is no such run; `Conflict` when a living process, or this one, works on it; `Cancelled`
     /// and `Timeout` with the context while it waits; `Corrupt` for an entry that cannot be read; the errors of the
     /// store.
+    ///
+    /// # Cancellation
+    /// A dropped future may have recorded that the run was resumed; its lease lapses by itself.
     pub async fn open(&self, ctx: &Context) -> Result<Opened> {
         let run = ctx.run_id();
         let mut entries = Vec::new();

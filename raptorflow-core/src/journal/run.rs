@@ -210,6 +210,9 @@ impl Journal {
     ///
     /// # Errors
     /// `InvalidInput` when the last fact is no end; what [`Journal::append`] says: then the run is still owned.
+    ///
+    /// # Cancellation
+    /// As [`Journal::append`]; once the end is appended, a lease that was not given back lapses by itself.
     pub async fn finish(&self, ctx: &Context, facts: &[Fact]) -> Result<u64> {
         if !facts.last().is_some_and(Fact::is_end) {
             return Err(Error::new(

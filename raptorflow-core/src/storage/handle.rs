@@ -19,6 +19,10 @@ use crate::{
 /// What a call touches belongs to the tenant of its [`Context`].
 /// The methods forward to [`KeyValue`], [`Log`] and [`Lease`], where their contracts are.
 ///
+/// # Errors
+/// Every call gives `Unavailable` when the store cannot be reached, and `InvalidInput` for a key or name that is not
+/// 1 to 1,024 bytes without NUL; `Conflict` and `Corrupt` are where the contracts of the traits say so.
+///
 /// # Cancellation
 /// A call does not watch the token or the deadline of its context: a cancelled run must still be able to record
 /// its end.

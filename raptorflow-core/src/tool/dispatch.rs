@@ -111,7 +111,13 @@ pub async fn dispatch_all(
 /// Carries out several calls and yields each answer as it comes, with the index of its call.
 ///
 /// No further call starts while the caller holds an answer, so that it can be recorded first.
-/// Order, errors and cancellation are those of [`dispatch_all`].
+/// Calls start in the order of [`dispatch_all`].
+///
+/// # Errors
+/// As [`dispatch_all`].
+///
+/// # Cancellation
+/// As [`dispatch_all`]; dropping the stream drops the calls that still run.
 pub fn dispatch_stream<'a>(
     ctx: &'a Context,
     registry: &'a ToolRegistry,

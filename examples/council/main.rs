@@ -11,7 +11,6 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use raptorflow_core::{Engine, Error, ErrorKind, Result, engine::Outcome, types::RunId};
-
 use serde_json::json;
 
 use crate::{cli::Arguments, prepare::Meta};

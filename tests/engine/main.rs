@@ -7,6 +7,8 @@
     reason = "a test fails loudly"
 )]
 
+mod agent_machine;
 mod knowledge_base;
 mod retrieval;
+mod support;
 mod tool_dispatch;

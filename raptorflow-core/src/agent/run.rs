@@ -85,12 +85,13 @@ enum Cost {
 }
 
 impl Cost {
-    fn plus(self, cost: Option<Money>) -> Result<Self> {
-        Ok(match (self, cost) {
+    /// Amounts of two currencies have no sum either.
+    fn plus(self, cost: Option<Money>) -> Self {
+        match (self, cost) {
             (Self::Unknown, _) | (_, None) => Self::Unknown,
             (Self::Nothing, Some(cost)) => Self::Known(cost),
-            (Self::Known(sum), Some(cost)) => Self::Known(sum.plus(cost)?),
-        })
+            (Self::Known(sum), Some(cost)) => sum.plus(cost).map_or(Self::Unknown, Self::Known),
+        }
     }
 }
 
@@ -123,7 +124,7 @@ impl AgentRun {
         messages.push(Message::user(asked(&question, capability, &input.input)));
         let schema = capability.map(|capability| &capability.output).or(spec.output.as_ref());
         let output = schema.map_or(Output::Text, |schema| Output::Json {
-            name: input.capability.as_deref().unwrap_or("answer").chars().take(64).collect(),
+            name: schema_name(input.capability.as_deref().unwrap_or("answer")),
             schema: schema.clone(),
         });
         let mut request = ChatRequest::new(messages).with_output(output);
@@ -247,12 +248,14 @@ impl AgentRun {
         cost: Option<Money>,
         truncated: bool,
     ) -> Result<()> {
+        // An answer after a failure says that the run was reopened in between.
+        self.reopen();
         if !matches!(self.phase, Phase::Model) {
             return Err(drift("model_responded"));
         }
         self.steps = self.steps.saturating_add(1);
         self.usage = self.usage.plus(usage);
-        self.cost = self.cost.plus(cost)?;
+        self.cost = self.cost.plus(cost);
         if message.tool_calls().next().is_some() {
             return self.want_tools(message);
         }
@@ -357,9 +360,10 @@ fn system_text(instructions: &str, passages: bool) -> Option<String> {
 
 /// What the model is asked: the question, or what a capability does with the arguments that it takes.
 fn asked(question: &str, capability: Option<&Capability>, input: &Value) -> String {
+    let others = other_arguments(input);
     match capability {
-        None => question.to_owned(),
-        Some(it) => format!("{}\n\nThe goal: {question}{}", it.description, other_arguments(input)),
+        None => format!("{question}{others}"),
+        Some(it) => format!("{}\n\nThe goal: {question}{others}", it.description),
     }
 }
 
@@ -371,14 +375,24 @@ fn searched(question: String, capability: Option<&Capability>) -> String {
     }
 }
 
+/// What an input holds besides the goal; without a goal the question is all of it.
 fn other_arguments(input: &Value) -> String {
     let Value::Object(fields) = input else { return String::new() };
+    if !fields.get("goal").is_some_and(Value::is_string) {
+        return String::new();
+    }
     let others: Vec<String> = fields
         .iter()
         .filter(|(name, _)| *name != "goal")
         .map(|(name, value)| format!("\n{name}: {value}"))
         .collect();
     others.concat()
+}
+
+/// A name as providers accept it for a schema; see [`Output::Json`].
+fn schema_name(name: &str) -> String {
+    let fitting = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
+    name.chars().map(fitting).take(64).collect()
 }
 
 /// Gives each call an id of its own, so that results find their calls: some models give two calls one id.

@@ -395,7 +395,7 @@ fn same_end(left: Option<Result<AgentOutput>>, right: Option<Result<AgentOutput>
         (Some(Err(left)), Some(Err(right))) => {
             (left.kind(), left.message()) == (right.kind(), right.message())
         }
-        (left, right) => left.map(|it| it.ok()) == right.map(|it| it.ok()),
+        (left, right) => left.map(Result::ok) == right.map(Result::ok),
     }
 }
 

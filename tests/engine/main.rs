@@ -8,7 +8,10 @@
 )]
 
 mod agent_machine;
+mod agent_runs;
+mod control;
 mod knowledge_base;
+mod ownership;
 mod retrieval;
 mod support;
 mod tool_dispatch;

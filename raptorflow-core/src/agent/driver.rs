@@ -1,5 +1,7 @@
 //! Does the I/O that `AgentRun` asks for: appends each fact, then acts on it, then tells the bus.
 
+use std::sync::Arc;
+
 use futures_util::StreamExt as _;
 use serde_json::json;
 use tracing::Instrument as _;
@@ -33,14 +35,17 @@ pub(super) async fn drive(agent: &LlmAgent, session: &Session, input: &AgentInpu
         return run.into_output();
     }
     run.reopen();
-    let timeout =
-        input.capability.as_deref().map(|name| spec.capability(name)).transpose()?.map(Capability::timeout);
-    let ctx = match timeout.into_iter().chain(spec.limits.time()).min() {
-        Some(timeout) => session.ctx().with_timeout(timeout),
-        None => session.ctx().clone(),
-    };
-    let session = session.with_context(ctx);
+    let capability = input.capability.as_deref().map(|name| spec.capability(name)).transpose()?;
+    let session = timed(session, spec, capability);
     observed(&session, spec, Driver { agent, session: &session, tools }.run(run)).await
+}
+
+/// The session within the time that an agent, and the capability that is wanted of it, may take.
+pub(super) fn timed(session: &Session, spec: &AgentSpec, capability: Option<&Capability>) -> Session {
+    match capability.map(Capability::timeout).into_iter().chain(spec.limits.time()).min() {
+        Some(timeout) => session.with_context(session.ctx().with_timeout(timeout)),
+        None => session.clone(),
+    }
 }
 
 /// Tells the bus that an agent started, and how it ended: completed or failed, never both.
@@ -52,10 +57,14 @@ pub(crate) async fn observed(
     let (ctx, bus) = (session.ctx(), &session.means().bus);
     let clock = ctx.runtime().clock();
     let start = clock.elapsed();
-    bus.publish(ctx, event(ctx, spec, EventKind::AgentStarted)).await?;
+    let started = bus.publish(ctx, event(ctx, spec, EventKind::AgentStarted));
+    // The event is out already; only waiting for full subscriptions is left.
     let mut dropped = Dropped { session, spec, armed: true };
     let span = tracing::debug_span!(names::AGENT_RUN, agent = %spec.name, run = %ctx.run_id());
-    let ended = ctx.bound("agent.run", work.instrument(span)).await.and_then(|ended| ended);
+    let ended = match started.await {
+        Ok(()) => ctx.bound("agent.run", work.instrument(span)).await.and_then(|ended| ended),
+        Err(err) => Err(err),
+    };
     dropped.armed = false;
     match ended {
         Ok(output) => {
@@ -70,8 +79,10 @@ pub(crate) async fn observed(
             failed.status = Status::Error;
             failed.duration = Some(clock.elapsed().saturating_sub(start));
             failed.data = json!({ "error": err.kind().code(), "operation": err.operation() });
-            bus.publish(ctx, failed).await?;
-            Err(err)
+            match bus.publish(ctx, failed).await {
+                Ok(()) => Err(err),
+                Err(unpublished) => Err(err.with("not published", unpublished)),
+            }
         }
     }
 }
@@ -159,18 +170,18 @@ impl Driver<'_> {
         let ctx = self.session.ctx();
         let clock = ctx.runtime().clock();
         let start = clock.elapsed();
-        let mut stream = model.stream(ctx, request).await?;
-        let mut answer = Accumulator::new(model.info().name.clone());
-        while let Some(part) = stream.next().await {
-            let part = part?;
-            if self.session.content()
-                && let StreamPart::Text { text } = &part
-            {
-                self.publish_text(text).await?;
-            }
-            answer.push(part)?;
+        let mut answer = Accumulator::new(Arc::clone(&model.info().name));
+        let received = self.receive(model, request, &mut answer).await;
+        let answer = match received {
+            Ok(()) => answer.finish()?,
+            Err(err) => return Err(answer.fail(err)),
+        };
+        if answer.finish == FinishReason::ContentFilter {
+            let message = "the provider withheld the answer";
+            return Err(
+                Error::new(ErrorKind::InvalidOutput, "model.stream", message).with("model", answer.model)
+            );
         }
-        let answer = answer.finish()?;
         let cost = self.session.means().prices.cost(&answer.model, &answer.usage, ctx.now());
         let mut executed = event(ctx, self.agent.spec(), EventKind::CapabilityExecuted);
         executed.duration = Some(clock.elapsed().saturating_sub(start));
@@ -183,6 +194,20 @@ impl Driver<'_> {
             truncated: answer.finish == FinishReason::Length,
         };
         Ok((fact, executed))
+    }
+
+    async fn receive(&self, model: &Model, request: &ChatRequest, answer: &mut Accumulator) -> Result<()> {
+        let mut stream = model.stream(self.session.ctx(), request).await?;
+        while let Some(part) = stream.next().await {
+            let part = part?;
+            if self.session.content()
+                && let StreamPart::Text { text } = &part
+            {
+                self.publish_text(text).await?;
+            }
+            answer.push(part)?;
+        }
+        Ok(())
     }
 
     async fn publish_text(&self, text: &str) -> Result<()> {

@@ -7,14 +7,22 @@ use futures_util::FutureExt as _;
 use serde_json::Value;
 
 use crate::{
-    agent::{Actor, AgentInput, AgentOutput, AgentSpec, Session, driver},
+    agent::{Actor, AgentInput, AgentOutput, AgentSpec, Session, driver, driver::event},
     error::{Error, ErrorKind, Result},
+    event::EventKind,
+    journal::Fact,
     runtime::Context,
+    types::{Diagnostics, Schema},
 };
 
 type Work = dyn Fn(Context, AgentInput) -> Pin<Box<dyn Future<Output = Result<Value>> + Send>> + Send + Sync;
 
+/// The step under which the value is journalled.
+const STEP: &str = "call";
+
 /// An agent that is an async function; its value is journalled, so that a resumed run does not call it again.
+///
+/// Time-outs hold and schemas are checked as for any agent: arguments before the call, the value after it.
 ///
 /// ```
 /// use raptorflow_core::{Agent, agent::{AgentSpec, FunctionAgent}};
@@ -41,6 +49,24 @@ impl FunctionAgent {
     }
 }
 
+impl FunctionAgent {
+    async fn call(&self, ctx: Context, input: AgentInput, schema: Option<&Schema>) -> Result<Value> {
+        // The function itself runs inside the guard too, not only the future that it makes.
+        let work = AssertUnwindSafe(async { (self.work)(ctx, input).await }).catch_unwind();
+        let output = work.await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Callback, "agent.function", "the agent's function panicked")
+                .with("agent", &self.spec.name))
+        })?;
+        let problems = schema.map(|schema| schema.validate(&output)).unwrap_or_default();
+        if problems.is_empty() {
+            return Ok(output);
+        }
+        let message = "what the agent's function gave does not fit the schema";
+        let err = Diagnostics(problems).into_error_of(ErrorKind::InvalidOutput, "agent.function", message);
+        Err(err.with("agent", &self.spec.name))
+    }
+}
+
 #[async_trait]
 impl Actor for FunctionAgent {
     fn spec(&self) -> &Arc<AgentSpec> {
@@ -48,28 +74,38 @@ impl Actor for FunctionAgent {
     }
 
     async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
-        let ctx = match self.spec.limits.time() {
-            Some(time) => session.ctx().with_timeout(time),
-            None => session.ctx().clone(),
-        };
-        let call = |ctx: Context| async move {
-            let work = AssertUnwindSafe((self.work)(ctx, input.clone())).catch_unwind();
-            work.await.unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Callback, "agent.function", "the agent's function panicked")
-                    .with("agent", &self.spec.name))
-            })
-        };
-        let session = session.with_context(ctx);
+        let capability = input.capability.as_deref().map(|name| self.spec.capability(name)).transpose()?;
+        if let Some(capability) = capability {
+            capability.check_input(&input.input)?;
+        }
+        if let Some(value) = recorded(session) {
+            // Everything is recorded: nothing runs again, and nothing is told twice.
+            return Ok(AgentOutput::new(value));
+        }
+        let schema = capability.map(|capability| &capability.output).or(self.spec.output.as_ref());
+        let session = driver::timed(session, &self.spec, capability);
         let work = async {
-            let output: Value = session.journal().step(session.ctx(), "call", call).await?;
+            let ctx = session.ctx();
+            let output: Value =
+                session.journal().step(ctx, STEP, |ctx| self.call(ctx, input.clone(), schema)).await?;
+            session.means().bus.publish(ctx, event(ctx, &self.spec, EventKind::CapabilityExecuted)).await?;
             Ok(AgentOutput::new(output))
         };
         driver::observed(&session, &self.spec, work).await
     }
 }
 
+/// The value that a run before this one recorded.
+fn recorded(session: &Session) -> Option<Value> {
+    let entries = session.journal().recorded(session.ctx().child(STEP).path());
+    entries.into_iter().find_map(|entry| match entry.fact {
+        Fact::StepCompleted { value } => Some(value),
+        _ => None,
+    })
+}
+
 impl fmt::Debug for FunctionAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FunctionAgent").field("spec", &self.spec).finish_non_exhaustive()
+        f.debug_struct("FunctionAgent").field("name", &self.spec.name).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! `LlmAgent`: the agent built from an `AgentSpec` around a model.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -21,7 +21,7 @@ use crate::{
 /// assert_eq!(agent.name().as_str(), "reader");
 /// # Ok::<(), raptorflow_core::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LlmAgent {
     spec: Arc<AgentSpec>,
     model: Option<Model>,
@@ -68,5 +68,12 @@ impl Actor for LlmAgent {
 
     async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
         driver::drive(self, session, input).await
+    }
+}
+
+impl fmt::Debug for LlmAgent {
+    /// Without the instructions, which do not belong into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LlmAgent").field("name", &self.spec.name).finish_non_exhaustive()
     }
 }

@@ -203,7 +203,7 @@ impl AgentSpec {
             Error::new(ErrorKind::NotFound, "agent.capability", "the agent has no capability of this name")
                 .with("agent", &self.name)
                 .with("capability", name)
-                .with("known", known.join(", "))
+                .with("known", if known.is_empty() { "none".to_owned() } else { known.join(", ") })
         })
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -36,10 +37,9 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// assert_eq!(outcome.output, "HELLO");
 /// # Ok::<(), raptorflow_core::Error>(()) }).unwrap();
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     runtime: Runtime,
     storage: Storage,
@@ -221,7 +221,7 @@ impl Engine {
     /// # Errors
     /// `NotFound` for an unknown run, `Conflict` while another living process owns it.
     pub async fn cancel(&self, run: RunId) -> Result<()> {
-        let active = self.0.active.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned();
+        let active = self.active().get(&run).cloned();
         if let Some(cancel) = active {
             cancel.cancel();
             return Ok(());
@@ -271,7 +271,14 @@ impl Engine {
     /// # }
     /// ```
     pub async fn history(&self, run: RunId, from: u64, limit: usize) -> Result<Vec<Entry>> {
-        self.0.journals.read(&self.context(run, None), run, from, limit).await
+        let (ctx, journals) = (self.context(run, None), &self.0.journals);
+        let entries = journals.read(&ctx, run, from, limit).await?;
+        if entries.is_empty() && journals.read(&ctx, run, 0, 1).await?.is_empty() {
+            return Err(
+                Error::new(ErrorKind::NotFound, "engine.history", "there is no such run").with("run", run)
+            );
+        }
+        Ok(entries)
     }
 
     /// The bus on which every agent's work shows.
@@ -326,47 +333,53 @@ impl Engine {
             background: input.background.clone(),
             input: input.input.clone(),
         };
-        self.0.journals.create(ctx, &[started]).await
+        self.0.journals.create(ctx, &[started]).await.map_err(|err| of_run(err, ctx.run_id()))
     }
 
     pub(super) async fn open(&self, ctx: &Context) -> Result<Opened> {
-        self.0.journals.open(ctx).await
+        self.0.journals.open(ctx).await.map_err(|err| of_run(err, ctx.run_id()))
+    }
+
+    /// Notes that a run works in this process, until the returned guard is dropped.
+    pub(super) fn activate(&self, ctx: &Context) -> Active {
+        let (engine, run) = (self.clone(), ctx.run_id());
+        self.active().insert(run, ctx.cancel().clone());
+        Active { engine, run }
     }
 
     /// Runs an agent over its journal and records how it ended.
     pub(super) async fn execute(
         &self,
-        ctx: Context,
-        journal: Journal,
+        session: &Session,
         agent: &Agent,
         input: &AgentInput,
-        content: bool,
     ) -> Result<Outcome> {
-        let run = ctx.run_id();
-        let _active = Active::new(self, run, ctx.cancel());
-        let session = Session::new(ctx, journal, Arc::clone(&self.0.means)).with_content(content);
-        let result = agent.run(&session, input).await;
-        let (ctx, journal) = (session.ctx(), session.journal());
+        let result = agent.run(session, input).await;
+        let (run, ctx, journal) = (session.ctx().run_id(), session.ctx(), session.journal());
         match result {
             Ok(output) => {
                 // Moved into the fact and back: an answer may be large.
                 let fact = Fact::ExecutionCompleted { output: output.output, finish: output.finish };
-                journal.finish(ctx, std::slice::from_ref(&fact)).await?;
+                journal.finish(ctx, std::slice::from_ref(&fact)).await.map_err(|err| of_run(err, run))?;
                 let Fact::ExecutionCompleted { output: answer, .. } = fact else {
                     return Err(Error::new(ErrorKind::Internal, "engine.run", "a fact changed its kind"));
                 };
-                Ok(Outcome::new(run, AgentOutput { output: answer, ..output }))
+                // The journal also knows what agents took that gave no answer.
+                let (usage, cost) = journal.spent();
+                Ok(Outcome::new(run, AgentOutput { output: answer, usage, cost, ..output }))
+            }
+            Err(err) if journal.is_lost() => {
+                let message = "the run lost its lease while it worked; it can be resumed";
+                Err(Error::new(ErrorKind::Conflict, "engine.run", message).with("run", run).caused_by(err))
             }
             Err(err) => {
-                let err = err.with("run", run);
+                let err = of_run(err, run);
                 let fact = match err.kind() {
                     ErrorKind::Cancelled if self.is_stopping() => return Err(err),
-                    ErrorKind::Cancelled => Fact::ExecutionCancelled,
+                    ErrorKind::Cancelled if ctx.cancel().is_cancelled() => Fact::ExecutionCancelled,
                     _ => Fact::ExecutionFailed { error: err.clone() },
                 };
-                // The run's own token may be cancelled; the end is recorded all the same.
-                let ctx = ctx.with_cancel(Cancel::new());
-                match journal.finish(&ctx, &[fact]).await {
+                match journal.finish(ctx, &[fact]).await {
                     Ok(_) => Err(err),
                     Err(unrecorded) => Err(err.with("not recorded", unrecorded)),
                 }
@@ -374,26 +387,42 @@ impl Engine {
         }
     }
 
+    pub(super) fn session(&self, ctx: Context, journal: Journal, content: bool) -> Session {
+        Session::new(ctx, journal, Arc::clone(&self.0.means)).with_content(content)
+    }
+
+    fn active(&self) -> MutexGuard<'_, HashMap<RunId, Cancel>> {
+        self.0.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_stopping(&self) -> bool {
         self.0.runtime.tasks().cancel().is_cancelled()
     }
 }
 
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("tenant", &self.0.tenant)
+            .field("agents", &self.agents().len())
+            .field("active", &self.active().len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// A run at work in this process, so that it can be cancelled by its id; forgotten when dropped.
-struct Active<'a> {
-    engine: &'a Engine,
+pub(super) struct Active {
+    engine: Engine,
     run: RunId,
 }
 
-impl<'a> Active<'a> {
-    fn new(engine: &'a Engine, run: RunId, cancel: &Cancel) -> Self {
-        engine.0.active.lock().unwrap_or_else(PoisonError::into_inner).insert(run, cancel.clone());
-        Self { engine, run }
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.engine.active().remove(&self.run);
     }
 }
 
-impl Drop for Active<'_> {
-    fn drop(&mut self) {
-        self.engine.0.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
-    }
+/// Names the run, where the error does not yet.
+fn of_run(err: Error, run: RunId) -> Error {
+    if err.get("run").is_some() { err } else { err.with("run", run) }
 }

@@ -1,13 +1,20 @@
 //! `RunRequest` and `ResumeRequest`: a run with its options, awaited or started in the background.
 
-use std::{any::Any, fmt, future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    fmt,
+    future::IntoFuture,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
-    agent::{Agent, AgentInput, AgentOutput},
-    engine::{Engine, Outcome, Run},
+    agent::{Agent, AgentInput, AgentOutput, Session},
+    engine::{Engine, Outcome, Run, engine::Active},
     error::{Error, ErrorKind, Result},
     event::{Filter, Lag, Subscription},
-    journal::{Entry, Fact, Journal, Opened, RunStatus, Summary},
+    journal::{Entry, Fact, Opened, RunStatus, Summary},
     runtime::{Cancel, Context},
     types::{RunId, TenantId},
 };
@@ -33,14 +40,25 @@ impl Options {
         if let Some(timeout) = self.timeout {
             ctx = ctx.with_timeout(timeout);
         }
-        if let Some(cancel) = &self.cancel {
-            ctx = ctx.with_cancel(cancel.child());
-        }
         match &self.extension {
             Some(extension) => ctx.with_extension(Arc::clone(extension)),
             None => ctx,
         }
     }
+}
+
+/// Works until the end; when the host's token is cancelled meanwhile, the run's is too.
+///
+/// The run keeps a token of its own, because a shutdown of the engine stops it as well.
+async fn tied<T>(host: Option<Cancel>, run: Cancel, work: impl Future<Output = T>) -> T {
+    let Some(host) = host else { return work.await };
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        () = host.cancelled() => run.cancel(),
+        ended = &mut work => return ended,
+    }
+    work.await
 }
 
 macro_rules! options {
@@ -90,9 +108,11 @@ macro_rules! options {
                 let ctx = self.options.context(&self.engine, self.run_id());
                 let filter = Filter { run: Some(ctx.run_id()), ..Filter::default() };
                 let events: Subscription = self.engine.bus().subscribe(filter, EVENTS, Lag::DropOldest)?;
-                let (engine, cancel, run) = (self.engine.clone(), ctx.cancel().clone(), ctx.run_id());
-                let prepared = self.prepare(ctx).await?;
-                let work = prepared.finish(engine.clone());
+                let (engine, cancel, host) =
+                    (self.engine.clone(), ctx.cancel().clone(), self.options.cancel.clone());
+                let run = ctx.run_id();
+                let prepared = tied(host.clone(), cancel.clone(), self.prepare(ctx)).await?;
+                let work = tied(host, cancel.clone(), prepared.finish(engine.clone()));
                 let task = engine.runtime().tasks().spawn("engine.run", work);
                 Ok(Run::new(engine, run, cancel, events, task))
             }
@@ -105,8 +125,9 @@ macro_rules! options {
             fn into_future(self) -> Ended {
                 Box::pin(async move {
                     let ctx = self.options.context(&self.engine, self.run_id());
-                    let engine = self.engine.clone();
-                    self.prepare(ctx).await?.finish(engine).await
+                    let (engine, cancel, host) =
+                        (self.engine.clone(), ctx.cancel().clone(), self.options.cancel.clone());
+                    tied(host, cancel, async { self.prepare(ctx).await?.finish(engine).await }).await
                 })
             }
         }
@@ -156,15 +177,15 @@ options!(ResumeRequest);
 
 /// A run whose journal is open, or one that has ended already.
 enum Prepared {
-    Open { ctx: Context, journal: Journal, agent: Agent, input: AgentInput, content: bool },
+    Open { active: Active, session: Session, agent: Agent, input: AgentInput },
     Ended(Result<Outcome>),
 }
 
 impl Prepared {
     async fn finish(self, engine: Engine) -> Result<Outcome> {
         match self {
-            Self::Open { ctx, journal, agent, input, content } => {
-                engine.execute(ctx, journal, &agent, &input, content).await
+            Self::Open { active: _active, session, agent, input } => {
+                engine.execute(&session, &agent, &input).await
             }
             Self::Ended(outcome) => outcome,
         }
@@ -197,7 +218,9 @@ impl RunRequest {
     async fn prepare(self, ctx: Context) -> Result<Prepared> {
         let agent = self.engine.agents().get(&self.agent)?;
         let journal = self.engine.create(&ctx, &agent, &self.input).await?;
-        Ok(Prepared::Open { ctx, journal, agent, input: self.input, content: self.options.content })
+        let active = self.engine.activate(&ctx);
+        let session = self.engine.session(ctx, journal, self.options.content);
+        Ok(Prepared::Open { active, session, agent, input: self.input })
     }
 }
 
@@ -227,8 +250,10 @@ impl ResumeRequest {
             capability: capability.clone(),
             background: background.clone(),
         };
-        let agent = self.engine.agents().get(target)?;
-        Ok(Prepared::Open { ctx, journal, agent, input, content: self.options.content })
+        let agent = self.engine.agents().get(target).map_err(|err| err.with("run", self.run))?;
+        let active = self.engine.activate(&ctx);
+        let session = self.engine.session(ctx, journal, self.options.content);
+        Ok(Prepared::Open { active, session, agent, input })
     }
 }
 
@@ -239,7 +264,8 @@ fn ended(run: RunId, summary: &Summary, entries: &[Entry]) -> Result<Outcome> {
             Error::new(ErrorKind::Cancelled, "engine.resume", "the run was cancelled").with("run", run)
         );
     }
-    let mut output = AgentOutput { usage: summary.usage, cost: summary.cost, ..AgentOutput::default() };
+    let (usage, cost) = summary.spent();
+    let mut output = AgentOutput { usage, cost, ..AgentOutput::default() };
     for entry in entries {
         match &entry.fact {
             Fact::ExecutionCompleted { output: answer, finish } => {

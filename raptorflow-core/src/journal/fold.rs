@@ -103,14 +103,22 @@ impl Summary {
                 self.status = RunStatus::Running;
                 (self.ended, self.error) = (None, None);
             }
-            Fact::ModelResponded { usage, cost, .. } => {
-                self.add_cost(*cost);
-                self.model_calls += 1;
-                self.usage = self.usage.plus(*usage);
-            }
+            Fact::ModelResponded { usage, cost, .. } => self.add_model_call(*usage, *cost),
             Fact::ToolReturned { .. } => self.tool_calls += 1,
             _ => {}
         }
+    }
+
+    /// Tokens of all model calls and what they cost; no cost while nothing was priced, or when one is unknown.
+    #[must_use]
+    pub fn spent(&self) -> (Usage, Option<Money>) {
+        (self.usage, self.cost.filter(|_| self.model_calls > 0))
+    }
+
+    pub(super) fn add_model_call(&mut self, usage: Usage, cost: Option<Money>) {
+        self.add_cost(cost);
+        self.model_calls += 1;
+        self.usage = self.usage.plus(usage);
     }
 
     fn end(&mut self, status: RunStatus, time: Timestamp) {

@@ -1,6 +1,7 @@
 //! `Journals`: creates, opens, reads and lists runs.
 
 use std::{
+    fmt,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -74,7 +75,6 @@ impl Default for JournalConfig {
 #[derive(Clone, Debug)]
 pub struct Journals(pub(super) Arc<Shared>);
 
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) storage: Storage,
     pub(super) config: JournalConfig,
@@ -313,6 +313,16 @@ impl Shared {
         let records = encode(ctx.now(), ctx.path(), facts, &mut scratch);
         scratch.shrink_to(KEEP_SCRATCH);
         records
+    }
+}
+
+impl fmt::Debug for Shared {
+    /// Without the scratch room, which holds what was written last.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { storage, config, owner, keeper, .. } = self;
+        let mut out = f.debug_struct("Shared");
+        out.field("storage", storage).field("config", config).field("owner", owner).field("keeper", keeper);
+        out.finish_non_exhaustive()
     }
 }
 

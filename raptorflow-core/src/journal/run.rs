@@ -6,7 +6,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    journal::{Entry, Fact, journals::Shared, keeper::Place},
+    journal::{Entry, Fact, Summary, journals::Shared, keeper::Place},
     runtime::{Cancel, Context},
     storage::{Append, Grant},
-    types::{RunId, Timestamp},
+    types::{Money, RunId, Timestamp, Usage},
 };
 
 /// A run that this process owns; cloning gives the same one.
@@ -60,6 +60,9 @@ pub(super) struct Run {
     /// Microseconds; the grant itself never changes, because its token does not.
     expires: AtomicI64,
     place: Mutex<Option<Place>>,
+    lost: AtomicBool,
+    // A std mutex: no await happens while it is held.
+    summary: Mutex<Summary>,
     entries: Arc<[Entry]>,
     at_path: HashMap<Arc<str>, Vec<usize>>,
     // A std mutex: no await happens while it is held.
@@ -102,6 +105,8 @@ impl Journal {
             expires: AtomicI64::new(grant.expires.as_micros()),
             grant,
             place: Mutex::new(None),
+            lost: AtomicBool::new(false),
+            summary: Mutex::new(Summary::of(&entries)),
             entries,
             at_path,
             steps: Mutex::new(steps),
@@ -121,6 +126,20 @@ impl Journal {
     #[must_use]
     pub fn cancel(&self) -> &Cancel {
         self.0.ctx.cancel()
+    }
+
+    /// Whether the run may belong to somebody else by now, because its lease was lost.
+    ///
+    /// Its work was stopped then, and says nothing about how the run ends.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.0.lost.load(Ordering::Relaxed)
+    }
+
+    /// Tokens and cost of all model calls so far; see [`Summary::spent`].
+    #[must_use]
+    pub fn spent(&self) -> (Usage, Option<Money>) {
+        self.0.summary().spent()
     }
 
     /// The entries that stood at a path when the run was opened; none in a run that was just created.
@@ -148,6 +167,7 @@ impl Journal {
         let append = Append { fence: Some(&run.grant.fence), records, ..Append::to(&run.grant.fence.lease) };
         match run.shared.storage.append(&run.ctx, append).await {
             Ok(length) => {
+                run.count(facts);
                 run.shared.tails.notify(&run.ctx);
                 Ok(length)
             }
@@ -255,10 +275,23 @@ impl Run {
     /// The run belongs to somebody else: stops the work and the renewals.
     pub(super) fn lose(&self, cause: &Error) {
         if let Some(place) = self.take_place() {
+            self.lost.store(true, Ordering::Relaxed);
             tracing::warn!(run = %self.ctx.run_id(), error = %cause, "the run is not ours any more");
             self.ctx.cancel().cancel();
             drop(place);
         }
+    }
+
+    fn count(&self, facts: &[Fact]) {
+        for fact in facts {
+            if let Fact::ModelResponded { usage, cost, .. } = fact {
+                self.summary().add_model_call(*usage, *cost);
+            }
+        }
+    }
+
+    fn summary(&self) -> MutexGuard<'_, Summary> {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take_place(&self) -> Option<Place> {

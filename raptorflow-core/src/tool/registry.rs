@@ -87,7 +87,9 @@ impl ToolRegistry {
         self.find(name).ok_or_else(|| {
             let err = Error::new(ErrorKind::NotFound, "tool.get", "no tool of this name").with("tool", name);
             let near = nearest(name, self.names());
-            if near.is_empty() {
+            if self.is_empty() {
+                err.with("known", "none")
+            } else if near.is_empty() {
                 err.with("known", join(self.names().take(MAX_LISTED)))
             } else {
                 err.with("nearest", join(near))

@@ -165,7 +165,9 @@ async fn unknown_names_are_told_beside_the_known_ones() {
 
     let err = engine.run("ned-tool", "x").await.unwrap_err();
     assert_eq!((err.kind(), err.get("agent")), (ErrorKind::NotFound, Some("ned-tool")));
-    assert!(err.get("known").unwrap().starts_with("needs-tool"), "{err}");
+    assert_eq!(err.get("nearest"), Some("needs-tool"));
+    let err = engine.run("zzzzzzzz", "x").await.unwrap_err();
+    assert_eq!(err.get("known"), Some("bad-model, needs-tool, no-model"));
     let err = engine.run("needs-tool", "x").await.unwrap_err();
     assert_eq!((err.kind(), err.get("tool")), (ErrorKind::NotFound, Some("serch")));
     assert_eq!((err.get("known"), err.get("agent")), (Some("none"), Some("needs-tool")));

@@ -268,7 +268,7 @@ impl Drop for CancelOnDrop {
 }
 
 /// A thread calls it with what a plain function gave or raised.
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "raptorflow._raptorflow")]
 struct Returned(Arc<Mutex<Option<End>>>);
 
 #[pymethods]
@@ -281,7 +281,7 @@ impl Returned {
 }
 
 /// A task calls it at its end.
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "raptorflow._raptorflow")]
 struct Done {
     slot: Arc<Mutex<Slot>>,
     end: Mutex<Option<End>>,
@@ -298,7 +298,7 @@ impl Done {
 }
 
 /// A future calls it at its end; a cancelled one stops the work behind it.
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "raptorflow._raptorflow")]
 struct Abort(AbortHandle);
 
 #[pymethods]

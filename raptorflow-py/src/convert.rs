@@ -13,6 +13,8 @@ use serde_json::{Map, Number, Value};
 ///
 /// Stored JSON is read back with the same bound.
 const MAX_DEPTH: usize = 120;
+/// How many steps to the place of a fault are shown.
+const MAX_STEPS: usize = 12;
 
 /// Why a value is no JSON, and the steps to it, innermost first.
 struct Refusal {
@@ -46,8 +48,10 @@ impl From<PyErr> for Refusal {
 /// bits, a float that is not finite, a key that is no string, too deep a nesting.
 pub(crate) fn to_value(object: &Bound<'_, PyAny>) -> Result<Value> {
     value(object, 0).map_err(|refusal| {
-        let steps: String = refusal.steps.iter().rev().map(String::as_str).collect();
-        Error::new(ErrorKind::InvalidInput, "python.convert", refusal.reason).with("at", format!("${steps}"))
+        let steps: String = refusal.steps.iter().rev().take(MAX_STEPS).map(String::as_str).collect();
+        let more = if refusal.steps.len() > MAX_STEPS { "…" } else { "" };
+        Error::new(ErrorKind::InvalidInput, "python.convert", refusal.reason)
+            .with("at", format!("${steps}{more}"))
     })
 }
 

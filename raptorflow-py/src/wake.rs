@@ -88,7 +88,7 @@ mod imp {
 pub(crate) use imp::Wake;
 
 /// The loop calls it to run the jobs that wait.
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "raptorflow._raptorflow")]
 pub(crate) struct Drain(Arc<Shared>);
 
 #[pymethods]

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from . import _raptorflow
 
 T = TypeVar("T")
+_LOOK_SECONDS = 0.05
 _bridges: WeakKeyDictionary[asyncio.AbstractEventLoop, _raptorflow.Bridge] = WeakKeyDictionary()
 
 
@@ -46,11 +47,14 @@ class _Beside(Generic[T]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._value: T | None = None
         self._error: BaseException | None = None
+        self._stopped = False
         variables = copy_context()
         self._thread = threading.Thread(target=variables.run, args=(self._run,), name="raptorflow.run_sync")
 
     async def _main(self) -> T:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        if self._stopped:
+            raise asyncio.CancelledError
         return await self._work()
 
     def _run(self) -> None:
@@ -60,14 +64,27 @@ class _Beside(Generic[T]):
             self._error = error
 
     def result(self) -> T:
+        # `asyncio.run` turns an interrupt into a cancellation of its task, which is blocked here; that is looked for.
+        outer = asyncio.current_task()
+        cancelling = getattr(outer, "cancelling", lambda: 0)
+        before = cancelling()
         self._thread.start()
         try:
+            while self._thread.is_alive() and cancelling() == before:
+                self._thread.join(_LOOK_SECONDS)
+        finally:
+            if self._thread.is_alive():
+                self._cancel()
             self._thread.join()
-        except BaseException:
-            if self._loop is not None and self._task is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._task.cancel)
-            self._thread.join()
-            raise
         if self._error is not None:
             raise self._error
         return cast(T, self._value)
+
+    def _cancel(self) -> None:
+        self._stopped = True
+        if self._loop is not None and self._task is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._task.cancel)
+            except RuntimeError:
+                # It has ended and closed its loop meanwhile.
+                pass

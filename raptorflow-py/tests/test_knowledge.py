@@ -1,0 +1,189 @@
+"""Knowledge bases: documents, searches, context, embedders of the host."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Coroutine, TypeVar
+
+import pytest
+
+import raptorflow as rf
+
+T = TypeVar("T")
+DOCUMENTS = [
+    rf.Document("plans", "# Plans\n\nThe basic plan costs 499 rupees.", metadata={"lang": "en", "n": 1}),
+    rf.Document("refunds", "# Refunds\n\nMoney goes back within seven days.", source="faq.md", kind="policy"),
+]
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+async def base(**options: Any) -> rf.KnowledgeBase:
+    kb = await rf.KnowledgeBase.open(**{"embedder": rf.embedders.hashing(64), **options})
+    await kb.add(DOCUMENTS)
+    return kb
+
+
+def test_documents_come_and_go() -> None:
+    async def main() -> None:
+        kb = await base()
+        assert (kb.ids(), len(kb)) == (["plans", "refunds"], 2)
+        assert kb.get("plans") == DOCUMENTS[0] and kb.get("none") is None
+        report = await kb.add([DOCUMENTS[0], {"id": "new", "text": "New."}, rf.Document("refunds", "Changed.")])
+        assert (report.added, report.updated, report.unchanged, report.skipped) == (1, 1, 1, [])
+        assert await kb.delete("new") is True and await kb.delete("new") is False
+        report = await kb.add([rf.Document("", "x"), rf.Document("empty", " ")])
+        assert report.added == 0 and len(report.skipped) == 2 and "empty" in report.skipped[1]
+        with pytest.raises(rf.InvalidInputError):
+            await kb.add([rf.Document("empty", " ")], strict=True)
+        with pytest.raises(rf.InvalidInputError, match="colour"):
+            await kb.add([{"id": "a", "text": "b", "colour": "red"}])
+        with pytest.raises(rf.InvalidInputError) as refused:
+            await kb.add([rf.Document("a", "b", metadata={"x": {1}})])
+        assert refused.value.context["at"] == "$[0].metadata.x"
+
+    run(main())
+
+
+def test_hits_say_where_they_stand() -> None:
+    async def main() -> None:
+        kb = await base()
+        (hit,) = await kb.search("how much is the basic plan?", k=1)
+        assert (hit.document, hit.source, hit.lines) == ("plans", "plans", (1, 3))
+        text = DOCUMENTS[0].text.encode()
+        assert text[hit.bytes[0] : hit.bytes[1]].decode() == hit.text
+        assert hit.metadata == {"lang": "en", "n": 1} and hit.score > 0 and hit.parts["lexical"] == hit.score
+        (hit,) = await kb.search("money", k=5, filter={"kind": "policy"})
+        assert hit.source == "faq.md"
+        assert await kb.search("money", filter={"lang": ["en", "hi"]}) == []
+        with pytest.raises(rf.InvalidInputError, match="mode"):
+            await kb.search("money", mode="fuzzy")  # type: ignore[arg-type]
+        with pytest.raises(OverflowError):
+            await kb.search("money", k=-1)
+
+    run(main())
+
+
+def test_context_is_cited() -> None:
+    async def main() -> None:
+        context = await (await base()).context("basic plan", max_tokens=100)
+        assert context.text.startswith("[1] plans:1-3") and 0 < context.tokens <= 100
+        assert [(c.number, c.document, c.lines) for c in context.citations][0] == (1, "plans", (1, 3))
+        assert context.passages[0].text in DOCUMENTS[0].text
+        assert (await (await base()).context("basic plan", max_tokens=1)).citations == []
+
+    run(main())
+
+
+def test_a_file_keeps_them(tmp_path: Path) -> None:
+    address = f"sqlite:{tmp_path}/kb.db"
+    run(base(uri=address))
+    assert run(rf.KnowledgeBase.open(address, embedder=rf.embedders.hashing(64))).ids() == ["plans", "refunds"]
+    assert run(rf.KnowledgeBase.open(address, embedder=rf.embedders.hashing(64), name="other")).ids() == []
+    with pytest.raises(rf.RaptorflowError, match="embed"):
+        run(rf.KnowledgeBase.open(address, embedder=rf.embedders.hashing(65)))
+
+
+def letters(texts: list[str]) -> list[list[float]]:
+    return [[text.lower().count(letter) + 0.01 for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts]
+
+
+async def letters_later(texts: list[str]) -> list[list[float]]:
+    await asyncio.sleep(0)
+    return letters(texts)
+
+
+class Array:
+    """What numpy's arrays have that matters here."""
+
+    def __init__(self, rows: list[list[float]]) -> None:
+        self.rows = rows
+
+    def tolist(self) -> list[list[float]]:
+        return self.rows
+
+
+@pytest.mark.parametrize(
+    "embedder",
+    [
+        letters,
+        letters_later,
+        lambda texts: Array(letters(texts)),
+        lambda ctx, texts: letters(texts),
+        rf.embedders.function(letters, dimension=26, identity="letters", semantic=False),
+    ],
+)
+def test_any_function_can_be_an_embedder(embedder: Any) -> None:
+    async def main() -> None:
+        kb = await base(embedder=embedder)
+        (hit,) = await kb.search("zzz refunds", k=1, mode="dense")
+        assert hit.document == "refunds" and hit.parts["dense"] is not None
+
+    run(main())
+
+
+def test_an_embedder_says_what_it_is() -> None:
+    made = rf.embedders.function(letters, dimension=26)
+    assert (made.dimension, made.semantic) == (26, True) and made.identity.endswith(".letters")
+    assert not rf.embedders.hashing().semantic and rf.embedders.hashing().dimension == 384
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda texts: [[1.0, 2.0]] * (len(texts) + 1),
+        lambda texts: [[1.0]] * len(texts),
+        lambda texts: [[float("nan"), 1.0]] * len(texts),
+        lambda texts: "text",
+        lambda texts: None,
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(bad: Any) -> None:
+    async def main() -> None:
+        kb = await rf.KnowledgeBase.open(embedder=rf.embedders.function(bad, dimension=2, identity="bad"))
+        await kb.add(DOCUMENTS)
+
+    with pytest.raises(rf.InvalidOutputError):
+        run(main())
+
+
+def test_an_embedder_that_fails_is_a_callback_error_with_its_cause() -> None:
+    def broken(texts: list[str]) -> Any:
+        raise LookupError("no weights")
+
+    async def main() -> None:
+        kb = await rf.KnowledgeBase.open(embedder=rf.embedders.function(broken, dimension=2))
+        await kb.add(DOCUMENTS)
+
+    with pytest.raises(rf.CallbackError) as caught:
+        run(main())
+    assert isinstance(caught.value.__cause__, LookupError)
+    with pytest.raises(LookupError):
+        run(rf.KnowledgeBase.open(embedder=broken))
+
+
+def test_a_document_brings_its_own_vector() -> None:
+    async def main() -> None:
+        kb = await rf.KnowledgeBase.open(embedder=rf.embedders.function(letters, dimension=26))
+        await kb.add([rf.Document("a", "text", vector=letters(["zzz"])[0]), rf.Document("b", "aaa")])
+        (hit,) = await kb.search("zz", k=1, mode="dense")
+        assert hit.document == "a"
+
+    run(main())
+
+
+def test_an_agent_with_retrieval_is_given_passages() -> None:
+    async def main() -> None:
+        engine = rf.Engine(default_model="offline:extractive")
+        engine.register(rf.Agent("reader", retrieval={"required": True, "max_tokens": 100}))
+        with pytest.raises(rf.InvalidInputError, match="knowledge"):
+            await engine.run("reader", "basic plan")
+        engine.use_knowledge(await base(embedder=letters_later))
+        outcome = await engine.run("reader", "What does the basic plan cost?")
+        assert "499" in outcome.text and outcome.passages[0].number == 1
+        assert outcome.cost is not None and outcome.cost.micros == 0 and str(outcome.cost) == "0.000000 USD"
+
+    run(main())

@@ -14,4 +14,5 @@ mod knowledge_base;
 mod ownership;
 mod retrieval;
 mod support;
+mod team_time;
 mod tool_dispatch;

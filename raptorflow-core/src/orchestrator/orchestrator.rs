@@ -15,6 +15,7 @@ use crate::{
         AgentChoice, CapabilityRouter, Claim, Combined, Contribution, Decision, Dropped, Missing, Report,
         Router, Section, Source, Supervisor, Task, TeamSpec, combine, disagreement::disagreements,
     },
+    runtime::Context,
     types::{Money, Usage},
 };
 
@@ -195,7 +196,7 @@ impl Orchestrator {
         }
         match agent.run(&session, &input).await {
             Ok(output) => Ok(Answered { choice, result: Ok(output) }),
-            Err(error) if is_its_own(&error) && !session.ctx().cancel().is_cancelled() => {
+            Err(error) if is_its_own(session.ctx(), &error) && !session.ctx().cancel().is_cancelled() => {
                 session.journal().append(session.ctx(), &[Fact::StepFailed { error: error.clone() }]).await?;
                 Ok(Answered { choice, result: Err(error) })
             }
@@ -287,7 +288,12 @@ fn section<'a>(
 }
 
 /// Whether a failure is about one agent's answer, and not about credentials, the network, storage or the caller.
-fn is_its_own(error: &Error) -> bool {
+///
+/// An agent that used up its own time is one that gave no answer; the time of the whole run is the caller's.
+fn is_its_own(ctx: &Context, error: &Error) -> bool {
+    if error.kind() == ErrorKind::Timeout && error.operation() == "agent.run" {
+        return ctx.deadline().is_none_or(|deadline| ctx.now() < deadline);
+    }
     let kind = matches!(
         error.kind(),
         ErrorKind::InvalidInput

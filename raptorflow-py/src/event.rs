@@ -10,7 +10,7 @@ use raptorflow_core::{
     Error, ErrorKind, Result,
     engine::Outcome,
     event::{Bus, Event as CoreEvent, Filter, History, Lag, Received, Subscription as CoreSubscription},
-    runtime::{Context, Runtime, Task},
+    runtime::{Cancel, Context, Runtime, Task},
 };
 use tokio::sync::{Mutex, watch};
 
@@ -183,10 +183,11 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Events that are taken in batches; `None` inside is a subscription that was closed.
+/// Events that are taken in batches; `None` inside is a subscription that was closed and let go.
 #[pyclass(frozen, module = "raptorflow._raptorflow")]
 pub(crate) struct Subscription {
     events: Arc<Mutex<Option<CoreSubscription>>>,
+    closed: Cancel,
     /// The run whose end is the end of the events.
     ended: Option<Ended>,
     work: StdMutex<Option<StopOnDrop>>,
@@ -194,7 +195,8 @@ pub(crate) struct Subscription {
 
 impl Subscription {
     pub(crate) fn new(events: CoreSubscription, ended: Option<Ended>, work: Option<StopOnDrop>) -> Self {
-        Self { events: Arc::new(Mutex::new(Some(events))), ended, work: StdMutex::new(work) }
+        let events = Arc::new(Mutex::new(Some(events)));
+        Self { events, closed: Cancel::new(), ended, work: StdMutex::new(work) }
     }
 }
 
@@ -204,12 +206,17 @@ impl Subscription {
     ///
     /// No events and none missed is the end.
     fn next_batch<'py>(&self, py: Python<'py>, bridge: &Bridge, max: usize) -> PyResult<Bound<'py, PyAny>> {
-        let (events, ended) = (Arc::clone(&self.events), self.ended.clone());
+        let (events, ended, closed) = (Arc::clone(&self.events), self.ended.clone(), self.closed.clone());
         let work = async move {
-            match &mut *events.lock().await {
-                Some(events) => next_batch(events, ended, max).await,
-                None => Ok(Vec::new()),
+            let mut place = events.lock().await;
+            let Some(events) = &mut *place else { return Ok(Vec::new()) };
+            tokio::select! {
+                biased;
+                () = closed.cancelled() => {}
+                batch = next_batch(events, ended, max) => return batch,
             }
+            *place = None;
+            Ok(Vec::new())
         };
         bridge.spawn(py, work, |py, batch| {
             let mut missed: u64 = 0;
@@ -227,7 +234,8 @@ impl Subscription {
     /// Ends it; a run that was started for it stops and can be resumed.
     fn close(&self) {
         drop(self.work.lock().unwrap_or_else(PoisonError::into_inner).take());
-        // One that waits for a batch right now ends when its future is dropped.
+        self.closed.cancel();
+        // Who waits for a batch right now lets go of it instead.
         if let Ok(mut events) = self.events.try_lock() {
             *events = None;
         }

@@ -314,6 +314,17 @@ def test_a_waiting_subscriber_can_be_cancelled_and_goes_on() -> None:
     asyncio.run(main())
 
 
+def test_closing_a_subscription_ends_the_wait_for_its_events() -> None:
+    async def main() -> None:
+        subscription = engine_with().bus.subscribe()
+        waiting = asyncio.ensure_future(collect(subscription))
+        await asyncio.sleep(0)
+        subscription.close()
+        assert await asyncio.wait_for(waiting, 5) == []
+
+    asyncio.run(main())
+
+
 def test_a_pack_is_an_agent_whose_report_is_markdown() -> None:
     async def main() -> None:
         kb = await rf.KnowledgeBase.open(embedder=rf.embedders.hashing())

@@ -53,7 +53,7 @@ class Subscription:
         return self._waiting.pop()
 
     def close(self) -> None:
-        """Unsubscribes; who waits for an event then waits for ever, so close it from the same task."""
+        """Unsubscribes; who waits for an event sees the end."""
         self._waiting.clear()
         self._native.close()
 

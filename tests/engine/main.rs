@@ -12,6 +12,7 @@ mod agent_runs;
 mod control;
 mod knowledge_base;
 mod ownership;
+mod privacy;
 mod retrieval;
 mod support;
 mod team_time;

@@ -16,7 +16,7 @@ use crate::{
 
 /// How many problems one validation reports at most.
 const MAX_PROBLEMS: usize = 32;
-/// How much of a message that quotes a value is kept, in characters.
+/// How much of a message is kept, in characters; it may quote a large schema.
 const MAX_MESSAGE: usize = 300;
 
 /// A JSON Schema (draft 2020-12 unless `$schema` says otherwise), compiled once when first used.
@@ -94,6 +94,9 @@ impl Schema {
     }
 
     /// Every way in which `value` does not fit, at most 32; empty when it fits.
+    ///
+    /// The messages name places and what is expected there, and quote nothing of `value`: they get into errors, and
+    /// what people and models say must not.
     #[must_use]
     pub fn validate(&self, value: &Value) -> Vec<Diagnostic> {
         let validator = match self.validator() {
@@ -104,7 +107,8 @@ impl Schema {
             .iter_errors(value)
             .take(MAX_PROBLEMS)
             .map(|problem| {
-                let message: String = problem.to_string().chars().take(MAX_MESSAGE).collect();
+                let message = problem.masked_with("the value").to_string();
+                let message: String = message.chars().take(MAX_MESSAGE).collect();
                 Diagnostic::error("schema_mismatch", message).at_pointer(problem.instance_path().to_string())
             })
             .collect()
@@ -153,6 +157,18 @@ mod tests {
         let err = Schema::new(json!({"type": "objekt"})).unwrap_err();
         assert_eq!(err.kind(), ErrorKind::InvalidInput);
         assert!(err.get("reason").unwrap().contains("objekt"), "{err}");
+    }
+
+    #[test]
+    fn a_problem_names_its_place_and_quotes_no_value() {
+        let schema = json!({"properties": {"a": {"type": "integer"}, "b": {"enum": ["x"], "pattern": "^y"}}});
+        let problems = Schema::new(schema).unwrap().validate(&json!({"a": "secret", "b": "secret"}));
+        assert_eq!(
+            problems[0].to_string(),
+            "error[schema_mismatch]: /a: the value is not of type \"integer\""
+        );
+        assert_eq!(problems.len(), 3);
+        assert!(problems.iter().all(|problem| !problem.message.contains("secret")), "{problems:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 mod agent_machine;
 mod agent_runs;
+mod combine;
 mod control;
 mod knowledge_base;
 mod ownership;

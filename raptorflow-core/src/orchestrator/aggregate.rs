@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
-use unicode_normalization::UnicodeNormalization as _;
 
 use crate::{
     agent::AgentOutput,
-    orchestrator::{Claim, Dropped, Source},
+    orchestrator::{Claim, Dropped, Source, canonical::canonical},
     types::{AgentId, Passage},
 };
 
@@ -34,9 +33,11 @@ pub struct Combined {
 /// Joins answers: equal claims become one, claims without a valid source are listed as dropped.
 ///
 /// Claims are equal when they are after Unicode compatibility normalization, lower case, and without
-/// punctuation and extra white space.
+/// punctuation and extra white space; signs that change what is said, like `+`, `%` or `$`, count.
 /// An answer holds claims either as an array `findings` of objects with `claim` and `sources`, or as text whose
-/// sentences carry citations `[n]`; `n` is the number of a passage that the agent was given.
+/// sentences carry citations `[n]` behind them, or before them where a line begins with one; `n` is the number of a
+/// passage that the agent was given.
+/// What an answer holds besides is in the details; of an answer that is neither text nor object they are `answer`.
 /// `sources` grows by the places that are cited; a claim that stands in its passage word for word is cited by the
 /// lines that it stands on, any other by the lines of the passage.
 #[must_use]
@@ -44,17 +45,16 @@ pub fn combine(contributions: &[Contribution], sources: &mut Vec<Source>) -> Com
     let mut combined = Combined::default();
     let mut seen: HashMap<String, usize> = HashMap::new();
     for Contribution { agent, output } in contributions {
-        for (text, cited) in claims(&output.output) {
+        for Said { text, cited } in said(&output.output) {
             let places: Vec<u32> = cited
                 .iter()
+                .flatten()
                 .filter_map(|number| {
-                    output.passages.iter().find(|passage| u64::from(passage.number) == *number)
+                    output.passages.iter().find(|passage| Some(u64::from(passage.number)) == *number)
                 })
                 .map(|passage| cite(sources, passage, &text))
                 .collect();
-            if places.is_empty() {
-                let reason =
-                    if cited.is_empty() { "it cites nothing" } else { "it cites no passage that was given" };
+            if let Some(reason) = unusable(&text, cited.as_deref(), &places) {
                 combined.dropped.push(Dropped { agent: agent.clone(), text, reason: reason.to_owned() });
                 continue;
             }
@@ -75,50 +75,83 @@ pub fn combine(contributions: &[Contribution], sources: &mut Vec<Source>) -> Com
     combined
 }
 
-/// A text in the form in which claims are compared.
-pub(super) fn canonical(text: &str) -> String {
-    let folded: String = text
-        .nfkc()
-        .flat_map(char::to_lowercase)
-        .map(|c| if c.is_alphanumeric() || matches!(c, '.' | '%' | '-') { c } else { ' ' })
-        .collect();
-    let words: Vec<&str> = folded.split_whitespace().map(|word| word.trim_matches(['.', '-'])).collect();
-    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+/// Something that an answer says.
+struct Said {
+    text: String,
+    /// The numbers that it cites, `None` for what is no number; `None` as a whole when it is no claim.
+    cited: Option<Vec<Option<u64>>>,
 }
 
-/// The claims of an answer with the numbers that they cite.
-fn claims(output: &Value) -> Vec<(String, Vec<u64>)> {
+/// Why something that was said cannot be a claim of a report.
+fn unusable(text: &str, cited: Option<&[Option<u64>]>, places: &[u32]) -> Option<&'static str> {
+    match cited {
+        None => Some("it is no claim with sources"),
+        Some(_) if canonical(text).is_empty() => Some("it says nothing"),
+        Some([]) => Some("it cites nothing"),
+        Some(_) if places.is_empty() => Some("it cites no passage that was given"),
+        Some(_) => None,
+    }
+}
+
+/// Everything in an answer that is, or should be, a claim.
+fn said(output: &Value) -> Vec<Said> {
     match output {
         Value::String(text) => text.lines().flat_map(cited_sentences).collect(),
         Value::Object(fields) => {
             let findings = fields.get("findings").and_then(Value::as_array);
-            findings.into_iter().flatten().filter_map(finding).collect()
+            findings.into_iter().flatten().map(finding).collect()
         }
         _ => Vec::new(),
     }
 }
 
-fn finding(value: &Value) -> Option<(String, Vec<u64>)> {
-    let text = value.get("claim")?.as_str()?.trim().to_owned();
-    let cited = value.get("sources").and_then(Value::as_array).into_iter().flatten();
-    Some((text, cited.filter_map(Value::as_u64).collect()))
+fn finding(value: &Value) -> Said {
+    let Some(claim) = value.get("claim").and_then(Value::as_str) else {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        return Said { text, cited: None };
+    };
+    let sources = value.get("sources").and_then(Value::as_array).into_iter().flatten();
+    Said { text: claim.trim().to_owned(), cited: Some(sources.map(number).collect()) }
 }
 
-/// `A claim. [1] Another [2][3].` as two claims; text after the last citation is a claim that cites nothing.
-fn cited_sentences(line: &str) -> Vec<(String, Vec<u64>)> {
-    let mut found: Vec<(String, Vec<u64>)> = Vec::new();
-    let mut rest = line.trim().trim_start_matches(['-', '*', '#', ' ']);
-    while let Some((before, number, after)) = next_citation(rest) {
-        let text = before.trim().trim_start_matches(['.', ',', ';', ' ']).trim();
-        match found.last_mut() {
-            Some((_, numbers)) if text.is_empty() => numbers.push(number),
-            _ => found.push((text.to_owned(), vec![number])),
+/// For JSON Schema 3.0 is an integer too.
+fn number(value: &Value) -> Option<u64> {
+    let whole = |float: &f64| *float >= 0.0 && *float <= f64::from(u32::MAX) && float.fract() == 0.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and in range")]
+    value.as_u64().or_else(|| value.as_f64().filter(whole).map(|float| float as u64))
+}
+
+/// `A claim. [1] Another [2][3].` and `[1] A claim. [2][3] Another.` as two claims each; text without a citation is
+/// one that cites nothing.
+fn cited_sentences(line: &str) -> Vec<Said> {
+    let line = line.trim().trim_start_matches(['-', '*', '#', ' ']);
+    let mut found: Vec<Said> = Vec::new();
+    let mut add = |text: &str, numbers: &mut Vec<Option<u64>>| {
+        let text = text.trim_matches([' ', '\t']).trim_start_matches(['.', ',', ';', ' ']);
+        if !text.trim_matches('.').is_empty() {
+            found.push(Said { text: text.to_owned(), cited: Some(std::mem::take(numbers)) });
         }
+    };
+    let before_text = matches!(next_citation(line), Some(("", ..)));
+    let (mut text, mut numbers, mut rest) = ("", Vec::new(), line);
+    while let Some((before, number, after)) = next_citation(rest) {
+        let new_text = !before.trim_matches([' ', '.', ',', ';']).is_empty();
+        if before_text {
+            if new_text {
+                add(before, &mut numbers);
+            }
+        } else if new_text {
+            add(text, &mut numbers);
+            text = before;
+        }
+        numbers.push(Some(number));
         rest = after;
     }
-    let tail = rest.trim().trim_matches(['.', ' ']);
-    if !tail.is_empty() {
-        found.push((tail.to_owned(), Vec::new()));
+    if before_text {
+        add(rest, &mut numbers);
+    } else {
+        add(text, &mut numbers);
+        add(rest, &mut Vec::new());
     }
     found
 }
@@ -137,12 +170,15 @@ fn next_citation(text: &str) -> Option<(&str, u64, &str)> {
 }
 
 fn details(output: &Value) -> Map<String, Value> {
-    let Value::Object(fields) = output else { return Map::new() };
-    fields
-        .iter()
-        .filter(|(name, _)| *name != "findings")
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
+    match output {
+        Value::Null | Value::String(_) => Map::new(),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, value)| *name != "findings" || !value.is_array())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        other => Map::from_iter([("answer".to_owned(), other.clone())]),
+    }
 }
 
 /// The number of the place that a claim rests on; a place that is cited already keeps its number.

@@ -1,6 +1,9 @@
 //! Choice among agents that could do the work.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,14 +24,23 @@ pub enum Balance {
 /// Remembers whose turn it is; one for each team.
 #[derive(Debug, Default)]
 pub struct Balancer {
-    turn: AtomicUsize,
+    // A std mutex: no await happens while it is held.
+    turns: Mutex<Turns>,
+}
+
+#[derive(Debug, Default)]
+struct Turns {
+    count: u64,
+    /// The last turn of each agent, from 1.
+    last: HashMap<String, u64>,
 }
 
 impl Balancer {
     /// Chooses `count` of `ranked`, which has the best first.
     ///
     /// Those that share no word with the request come in only when too few do.
-    /// In turn means in the order of names, so that equals alternate whatever the request.
+    /// In turn means that who waited longest comes first, by name among equals: also when different agents fit
+    /// different requests, everybody who fits gets a turn.
     ///
     /// ```
     /// use raptorflow_core::{agent::Match, orchestrator::{Balance, Balancer}};
@@ -44,11 +56,21 @@ impl Balancer {
         match balance {
             Balance::BestFit => ranked.iter().take(count).cloned().collect(),
             Balance::RoundRobin => {
-                let mut pool: Vec<&Match> = ranked.iter().take(fitting.max(count)).collect();
-                pool.sort_by(|a, b| a.name.cmp(&b.name));
-                let first = self.turn.fetch_add(count, Ordering::Relaxed) % pool.len().max(1);
-                pool.into_iter().cycle().skip(first).take(count).cloned().collect()
+                let pool = ranked.iter().take(fitting.max(count)).collect();
+                self.turns.lock().unwrap_or_else(PoisonError::into_inner).take(pool, count)
             }
         }
+    }
+}
+
+impl Turns {
+    fn take(&mut self, mut pool: Vec<&Match>, count: usize) -> Vec<Match> {
+        pool.sort_by_key(|it| (self.last.get(&it.name).copied().unwrap_or_default(), &it.name));
+        pool.truncate(count);
+        for chosen in &pool {
+            self.count += 1;
+            self.last.insert(chosen.name.clone(), self.count);
+        }
+        pool.into_iter().cloned().collect()
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     agent::terms,
-    orchestrator::{Claim, aggregate::canonical},
+    orchestrator::{Claim, canonical::canonical},
     rag::lexical::StandardAnalyzer,
     types::AgentId,
 };
@@ -17,9 +17,12 @@ const NEEDED_WORDS: usize = 4;
 const NEEDED_SHARE: f64 = 0.6;
 /// How many disagreements a report lists at most, the closest pairs first.
 const MAX_LISTED: usize = 10;
-/// Words that deny; they are no stop words here.
-const DENIALS: [&str; 10] =
-    ["not", "no", "never", "none", "cannot", "without", "neither", "nor", "fails", "isn't"];
+/// Words that deny, in the form in which claims are compared.
+const DENIALS: [&str; 26] = [
+    "not", "no", "never", "none", "cannot", "without", "neither", "nor", "fails", "isnt", "arent", "wasnt",
+    "werent", "doesnt", "dont", "didnt", "cant", "couldnt", "wont", "wouldnt", "shouldnt", "mustnt", "hasnt",
+    "havent", "hadnt", "neednt",
+];
 
 /// In what two claims differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,9 +83,10 @@ fn read<'a>(analyzer: &StandardAnalyzer, claim: &'a Claim) -> Reading<'a> {
     let text = canonical(&claim.text);
     let is_number = |word: &str| word.chars().any(|c| c.is_ascii_digit());
     let (numbers, words): (Vec<&str>, Vec<&str>) = text.split(' ').partition(|word| is_number(word));
+    let (denials, words): (Vec<&str>, Vec<&str>) = words.into_iter().partition(|word| DENIALS.contains(word));
     Reading {
         claim,
-        denies: words.iter().any(|word| DENIALS.contains(word)),
+        denies: !denials.is_empty(),
         words: terms(analyzer, &words.join(" ")).into_iter().collect(),
         numbers: numbers.into_iter().map(str::to_owned).collect(),
     }
@@ -131,7 +135,13 @@ mod tests {
             "Local files do not survive a sudden power loss",
             Some(Difference::Denial),
         );
+        check(
+            "A journal entry survives a sudden power loss",
+            "A journal entry doesn\u{2019}t survive a sudden power loss",
+            Some(Difference::Denial),
+        );
         check(base, base, None);
+        check(base, "The default budget of a council run is 5 dollars!", None);
         check(base, "Every journal entry of 3 bytes is checksummed", None);
     }
 }

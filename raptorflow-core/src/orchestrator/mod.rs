@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod balance;
+mod canonical;
 mod disagreement;
 mod orchestrator;
 mod render;

@@ -2,12 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use raptorflow_core::{
-    ErrorKind,
+    ErrorKind, Result,
     event::{Bus, BusConfig, EventKind, History},
     rag::{
-        Document, Filter, FnEmbedder, HashingEmbedder, IngestReport, KnowledgeBase, Mode, Progress,
-        Retriever as _, estimate_tokens,
+        CitedContext, Document, Filter, FnEmbedder, Fusion, HashingEmbedder, Hit, IngestReport,
+        KnowledgeBase, MarkdownChunker, Mode, Progress, Retriever, estimate_tokens,
+        lexical::{InvertedConfig, InvertedIndex, Language, StandardAnalyzer},
+        vector::{FlatIndex, HnswConfig, HnswIndex, Metric},
     },
     runtime::{Context, Runtime},
     storage::{Expect, Scan, Storage},
@@ -321,4 +324,60 @@ async fn searches_go_on_while_documents_change_and_see_each_whole() {
     }
     writer.await.unwrap();
     assert_eq!(kb.search("round29").k(40).await.unwrap().len(), 20);
+}
+
+#[tokio::test]
+async fn indexes_and_chunker_of_choice_answer_the_same_questions() {
+    let mut config = HnswConfig::default();
+    config.exact_below = 0;
+    let words =
+        InvertedIndex::new(InvertedConfig::default(), Arc::new(StandardAnalyzer::new(Language::German)));
+    let kb = KnowledgeBase::builder(HashingEmbedder::default())
+        .name("shop")
+        .chunker(MarkdownChunker::new(60, 10).unwrap())
+        .vector_index(HnswIndex::new(384, Metric::Cosine, config).unwrap())
+        .lexical_index(words.unwrap())
+        .open()
+        .await
+        .unwrap();
+    kb.add(documents()).await.unwrap();
+    assert!(kb.chunks("plans").len() > 1);
+    let hits = kb.search("kosten der Basis-Abos").mode(Mode::Hybrid).k(1).await.unwrap();
+    assert_eq!((&*hits[0].document, kb.name()), ("abos", "shop"));
+    let wrong = FlatIndex::new(8, Metric::Cosine).unwrap();
+    let err =
+        KnowledgeBase::builder(HashingEmbedder::default()).vector_index(wrong).open().await.unwrap_err();
+    assert_eq!((err.kind(), err.get("index")), (ErrorKind::InvalidInput, Some("8")));
+}
+
+#[tokio::test]
+async fn a_fusion_out_of_range_is_refused_by_name() {
+    let kb = filled().await;
+    for fusion in [Fusion::Convex { dense: 1.5 }, Fusion::Convex { dense: f32::NAN }] {
+        let err = kb.search("plan").mode(Mode::Hybrid).fusion(fusion).await.unwrap_err();
+        assert_eq!((err.kind(), err.get("field")), (ErrorKind::InvalidInput, Some("dense")));
+    }
+    let ranks =
+        kb.search("plan").mode(Mode::Hybrid).fusion(Fusion::ReciprocalRank { k: 60.0 }).await.unwrap();
+    assert!(ranks.iter().all(|hit| hit.score <= 2.0 / 61.0), "{ranks:?}");
+}
+
+/// A retriever that gives what it was made with, as one over another engine would.
+#[derive(Debug)]
+struct Fixed(Vec<Hit>);
+
+#[async_trait]
+impl Retriever for Fixed {
+    async fn retrieve(&self, _ctx: &Context, _query: &str, k: usize) -> Result<Vec<Hit>> {
+        Ok(self.0.iter().take(k).cloned().collect())
+    }
+}
+
+#[tokio::test]
+async fn a_retriever_of_ones_own_gets_cited_context_from_its_hits() {
+    let kb = filled().await;
+    let hits = kb.search("premium plan").await.unwrap();
+    let context = Fixed(hits.clone()).context(&ctx(), "premium plan", 500).await.unwrap();
+    assert_eq!(context, CitedContext::of(&hits, 500));
+    assert_eq!(context.text, kb.context("premium plan", 500).await.unwrap().text);
 }

@@ -5,7 +5,10 @@ use std::{ops::Range, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    rag::{catalog::Entry, retrieve::Found},
+    rag::{
+        catalog::Entry,
+        retrieve::{Found, Hit},
+    },
     types::Passage,
 };
 
@@ -51,59 +54,103 @@ pub fn estimate_tokens(text: &str) -> usize {
     ascii.div_ceil(4) + other
 }
 
+impl CitedContext {
+    /// Packs hits, best first, into about `max_tokens`; for a [`crate::rag::Retriever`] of your own.
+    ///
+    /// Copies of one text are taken once, and stretches of one document that overlap become one.
+    /// The best passage comes first and the second best last, because models overlook the middle.
+    /// Where not even the best fits, its beginning is taken.
+    #[must_use]
+    pub fn of(hits: &[Hit], max_tokens: usize) -> Self {
+        pack(hits.iter().map(Piece::of_hit), max_tokens)
+    }
+}
+
+/// The same for what a knowledge base found: it also joins stretches with only white space between them.
+pub(crate) fn assemble(found: &[Found], max_tokens: usize) -> CitedContext {
+    pack(found.iter().filter_map(Piece::of_found), max_tokens)
+}
+
 /// A stretch of one document.
 #[derive(Clone, Debug)]
 struct Piece {
-    entry: Arc<Entry>,
+    document: Arc<str>,
+    source: Arc<str>,
+    text: String,
     bytes: Range<usize>,
     lines: (u32, u32),
     heading: Arc<str>,
     score: f32,
+    /// The document that it is cut from, where that is at hand.
+    whole: Option<Arc<Entry>>,
 }
 
 impl Piece {
-    fn of(found: &Found) -> Option<Self> {
+    fn of_hit(hit: &Hit) -> Self {
+        Self {
+            document: Arc::clone(&hit.document),
+            source: Arc::clone(&hit.source),
+            text: hit.text.clone(),
+            bytes: hit.bytes.clone(),
+            lines: hit.lines,
+            heading: Arc::clone(&hit.heading),
+            score: hit.score,
+            whole: None,
+        }
+    }
+
+    fn of_found(found: &Found) -> Option<Self> {
         let place = found.entry.place(found.number)?;
         Some(Self {
-            entry: Arc::clone(&found.entry),
+            document: Arc::clone(found.entry.id()),
+            source: Arc::clone(found.entry.source()),
+            text: found.entry.text(place.bytes.clone()).to_owned(),
             bytes: place.bytes.clone(),
             lines: place.lines,
             heading: Arc::clone(&place.heading),
             score: found.score,
+            whole: Some(Arc::clone(&found.entry)),
         })
     }
 
-    fn text(&self) -> &str {
-        self.entry.text(self.bytes.clone())
+    /// Both as one stretch, where they overlap or only white space lies between them.
+    fn joined(&self, other: &Self) -> Option<Self> {
+        if self.document != other.document {
+            return None;
+        }
+        let (first, second) =
+            if self.bytes.start <= other.bytes.start { (self, other) } else { (other, self) };
+        let bytes = first.bytes.start..first.bytes.end.max(second.bytes.end);
+        let best = if second.score > first.score { second } else { first };
+        Some(Self {
+            text: first.text_up_to(second, &bytes)?,
+            bytes,
+            lines: (first.lines.0.min(second.lines.0), first.lines.1.max(second.lines.1)),
+            ..best.clone()
+        })
     }
 
-    /// Whether both stretches overlap or only white space lies between them.
-    fn touches(&self, other: &Self) -> bool {
-        if !Arc::ptr_eq(&self.entry, &other.entry) {
-            return false;
+    /// The text from the start of this to the end of `bytes`, where nothing that matters is missing.
+    fn text_up_to(&self, second: &Self, bytes: &Range<usize>) -> Option<String> {
+        let apart = second.bytes.start > self.bytes.end;
+        if let (Some(whole), Some(other)) = (&self.whole, &second.whole) {
+            let joins = Arc::ptr_eq(whole, other)
+                && (!apart || whole.text(self.bytes.end..second.bytes.start).trim().is_empty());
+            return joins.then(|| whole.text(bytes.clone()).to_owned());
         }
-        let (end, start) = (self.bytes.end.min(other.bytes.end), self.bytes.start.max(other.bytes.start));
-        start <= end || self.entry.text(end..start).trim().is_empty()
-    }
-
-    fn absorb(&mut self, other: &Self) {
-        self.bytes = self.bytes.start.min(other.bytes.start)..self.bytes.end.max(other.bytes.end);
-        self.lines = (self.lines.0.min(other.lines.0), self.lines.1.max(other.lines.1));
-        if other.score > self.score {
-            (self.score, self.heading) = (other.score, Arc::clone(&other.heading));
+        if apart {
+            return None;
         }
+        let known = self.bytes.end.min(second.bytes.end) - second.bytes.start;
+        Some(format!("{}{}", self.text, second.text.get(known..)?))
     }
 }
 
-/// Packs what was found, best first, into about `max_tokens`.
-///
-/// Copies of one text are taken once, and stretches of one document that touch become one.
-/// The best passage comes first and the second best last, because models overlook the middle.
-pub(crate) fn assemble(found: &[Found], max_tokens: usize) -> CitedContext {
+fn pack(found: impl Iterator<Item = Piece>, max_tokens: usize) -> CitedContext {
     let mut chosen: Vec<Piece> = Vec::new();
     let mut best = None;
-    for piece in found.iter().filter_map(Piece::of) {
-        if chosen.iter().any(|other| other.text().contains(piece.text())) {
+    for piece in found {
+        if chosen.iter().any(|other| other.text.contains(&piece.text)) {
             continue;
         }
         let with = merged(&chosen, &piece);
@@ -113,9 +160,9 @@ pub(crate) fn assemble(found: &[Found], max_tokens: usize) -> CitedContext {
         best.get_or_insert(piece);
     }
     if chosen.is_empty() {
-        chosen.extend(best.and_then(|piece| shortened(piece, max_tokens)));
+        chosen.extend(best.and_then(|piece| shortened(&piece, max_tokens)));
     }
-    render(&ends_first(chosen))
+    render(ends_first(chosen))
 }
 
 /// The pieces with one more, joined with those that it touches.
@@ -123,28 +170,28 @@ fn merged(pieces: &[Piece], more: &Piece) -> Vec<Piece> {
     let mut joined = more.clone();
     let mut rest = pieces.to_vec();
     // One that joins may make the next one touch.
-    while let Some(at) = rest.iter().position(|piece| piece.touches(&joined)) {
-        let piece = rest.remove(at);
-        joined.absorb(&piece);
+    while let Some((at, both)) =
+        rest.iter().enumerate().find_map(|(at, piece)| piece.joined(&joined).map(|both| (at, both)))
+    {
+        rest.remove(at);
+        joined = both;
     }
     rest.push(joined);
     rest
 }
 
 /// The start of a piece that alone is too long, up to a white space.
-fn shortened(mut piece: Piece, max_tokens: usize) -> Option<Piece> {
-    let cuts: Vec<usize> = piece.text().match_indices(char::is_whitespace).map(|(at, _)| at).collect();
-    let start = piece.bytes.start;
-    let fits = |at: &usize| {
-        let shorter = Piece { bytes: start..start + at, ..piece.clone() };
-        cost(&[shorter]) <= max_tokens
+fn shortened(piece: &Piece, max_tokens: usize) -> Option<Piece> {
+    let cut = |end: usize| {
+        let text = piece.text.get(..end).unwrap_or_default().trim_end().to_owned();
+        let bytes = piece.bytes.start..piece.bytes.start + text.len();
+        let breaks = u32::try_from(text.matches('\n').count()).unwrap_or(u32::MAX);
+        Piece { bytes, lines: (piece.lines.0, piece.lines.0.saturating_add(breaks)), text, ..piece.clone() }
     };
-    let end = cuts.partition_point(fits).checked_sub(1).and_then(|last| cuts.get(last).copied())?;
-    let kept = piece.entry.text(start..start + end).trim_end().len();
-    piece.bytes = start..start + kept;
-    piece.lines.1 =
-        piece.lines.0.saturating_add(u32::try_from(piece.text().matches('\n').count()).unwrap_or(u32::MAX));
-    (kept > 0).then_some(piece)
+    let ends: Vec<usize> = piece.text.match_indices(char::is_whitespace).map(|(at, _)| at).collect();
+    let fitting = ends.partition_point(|end| cost(&[cut(*end)]) <= max_tokens);
+    let longest = cut(*ends.get(fitting.checked_sub(1)?)?);
+    (!longest.text.is_empty()).then_some(longest)
 }
 
 /// The best first, the second best last, and so on to the middle.
@@ -167,30 +214,29 @@ fn cost(pieces: &[Piece]) -> usize {
 
 fn block(piece: &Piece, number: u32) -> String {
     let (first, last) = piece.lines;
-    let source = piece.entry.source();
     let heading = if piece.heading.is_empty() { String::new() } else { format!(" ({})", piece.heading) };
-    format!("[{number}] {source}:{first}-{last}{heading}\n{}\n\n", piece.text())
+    format!("[{number}] {}:{first}-{last}{heading}\n{}\n\n", piece.source, piece.text)
 }
 
-fn render(pieces: &[Piece]) -> CitedContext {
+fn render(pieces: Vec<Piece>) -> CitedContext {
     let mut context = CitedContext::default();
-    for (piece, number) in pieces.iter().zip(1_u32..) {
-        context.text.push_str(&block(piece, number));
-        context.citations.push(Citation {
-            number,
-            document: Arc::clone(piece.entry.id()),
-            source: Arc::clone(piece.entry.source()),
-            lines: piece.lines,
-            bytes: piece.bytes.clone(),
-            heading: Arc::clone(&piece.heading),
-            score: piece.score,
-        });
+    for (piece, number) in pieces.into_iter().zip(1_u32..) {
+        context.text.push_str(&block(&piece, number));
         context.passages.push(Passage {
             number,
-            source: Arc::clone(piece.entry.source()),
+            source: Arc::clone(&piece.source),
             lines: piece.lines,
             heading: piece.heading.as_ref().to_owned(),
-            text: Arc::from(piece.text()),
+            text: Arc::from(piece.text),
+        });
+        context.citations.push(Citation {
+            number,
+            document: piece.document,
+            source: piece.source,
+            lines: piece.lines,
+            bytes: piece.bytes,
+            heading: piece.heading,
+            score: piece.score,
         });
     }
     let kept = context.text.trim_end().len();
@@ -271,7 +317,8 @@ mod tests {
                 .map(|(entry, number, score)| found(entry, number % entry.places.len(), *score))
                 .collect();
             hits.sort_by(|a, b| b.score.total_cmp(&a.score));
-            let context = assemble(&hits, budget);
+            let alone: Vec<Hit> = hits.iter().map(Found::hit).collect();
+            for context in [assemble(&hits, budget), CitedContext::of(&alone, budget)] {
             prop_assert!(context.tokens <= budget);
             prop_assert_eq!(context.citations.len(), context.passages.len());
             for (citation, passage) in context.citations.iter().zip(&context.passages) {
@@ -285,6 +332,7 @@ mod tests {
                     let apart = other.bytes.end < citation.bytes.start || citation.bytes.end < other.bytes.start;
                     prop_assert!(other.document != citation.document || apart);
                 }
+            }
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     rag::{
-        chunk::chunk_id,
+        chunk::{HEADING_SEPARATOR, chunk_id},
         document::{Chunk, Document, Place},
     },
     types::Digest,
@@ -70,7 +70,8 @@ pub(crate) fn indexed_text(document: &Document, place: &Place) -> String {
     let title = document.title.as_deref().unwrap_or_default();
     let heading = place.heading.as_ref();
     // A title that is the first heading anyway must not count twice.
-    let title = if heading.starts_with(title) { "" } else { title };
+    let first = heading.split(HEADING_SEPARATOR).next().unwrap_or_default();
+    let title = if first == title { "" } else { title };
     [title, heading, text].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rag::vector::Scored;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    rag::vector::Scored,
+};
 
 /// How lists become one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +34,24 @@ impl Default for Fusion {
 }
 
 impl Fusion {
+    /// Checks its numbers.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the share is not from 0 to 1, or `k` is negative or not finite.
+    pub fn check(self) -> Result<()> {
+        let (field, value, fits) = match self {
+            Self::Convex { dense } => ("dense", dense, (0.0..=1.0).contains(&dense)),
+            Self::ReciprocalRank { k } => ("k", k, k.is_finite() && k >= 0.0),
+        };
+        if fits {
+            return Ok(());
+        }
+        let expected = "expected a share from 0 to 1, or a k of at least 0";
+        Err(Error::new(ErrorKind::InvalidInput, "rag.fuse", expected)
+            .with("field", field)
+            .with("value", value))
+    }
+
     /// One list from a dense and a lexical one, the best first, ties by the smaller key.
     #[must_use]
     pub fn fuse(self, dense: &[Scored], lexical: &[Scored]) -> Vec<Scored> {

@@ -1,10 +1,9 @@
 //! `KnowledgeBase`: documents of one tenant, chunked, embedded, indexed, searched and cited.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::sync::Semaphore;
-use tracing::Instrument as _;
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -12,24 +11,17 @@ use crate::{
     rag::{
         assemble::{CitedContext, assemble},
         builder::KnowledgeBaseBuilder,
-        catalog::{Catalog, Entry},
         chunk::Chunker,
         document::{Chunk, Document},
-        embed::{Embedder, check_output},
+        embed::Embedder,
+        indexes::Indexes,
         ingest::Ingest,
-        lexical::{LexicalIndex, LexicalQuery},
         record::document_key,
-        retrieve::{Found, Mode, ScoreParts, Search},
-        vector::{Scored, VectorIndex, VectorQuery},
+        retrieve::{CONTEXT_DEPTH, Search},
     },
-    runtime::{Context, names},
+    runtime::Context,
     storage::{Expect, Storage},
 };
-
-/// How deep each list goes before two are fused.
-const FUSION_DEPTH: usize = 200;
-/// How many chunks compete for a place in a context.
-const CONTEXT_DEPTH: usize = 60;
 
 /// Documents of one tenant; cloning shares them.
 ///
@@ -76,64 +68,6 @@ struct Inner {
     bus: Option<Bus>,
     /// One change at a time, so that storage and indexes agree on the order; searches do not wait for it.
     turn: Semaphore,
-}
-
-/// The indexes and the catalog that says which of their keys count.
-#[derive(Debug)]
-pub(crate) struct Indexes {
-    vectors: Arc<dyn VectorIndex>,
-    lexical: Arc<dyn LexicalIndex>,
-    catalog: RwLock<Catalog>,
-}
-
-impl Indexes {
-    pub(crate) fn new(vectors: Arc<dyn VectorIndex>, lexical: Arc<dyn LexicalIndex>) -> Self {
-        Self { vectors, lexical, catalog: RwLock::default() }
-    }
-
-    pub(crate) fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
-        // A std lock: no await happens while it is held.
-        self.catalog.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn reserve(&self, chunks: usize) -> u64 {
-        self.catalog.write().unwrap_or_else(PoisonError::into_inner).reserve(chunks)
-    }
-
-    /// Adds chunks under keys that the catalog does not have yet, so that no search returns them.
-    pub(crate) async fn put(
-        &self,
-        ctx: &Context,
-        texts: &[(u64, String)],
-        vectors: &[(u64, Vec<f32>)],
-    ) -> Result<()> {
-        let texts: Vec<(u64, &str)> = texts.iter().map(|(key, text)| (*key, text.as_str())).collect();
-        let vectors: Vec<(u64, &[f32])> =
-            vectors.iter().map(|(key, vector)| (*key, vector.as_slice())).collect();
-        self.lexical.put(ctx, &texts).await?;
-        self.vectors.put(ctx, &vectors).await
-    }
-
-    /// Makes documents current, all at once for searches, and returns those that they replace.
-    pub(crate) fn commit(&self, entries: Vec<Entry>) -> Vec<Arc<Entry>> {
-        let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
-        entries.into_iter().filter_map(|entry| catalog.insert(entry)).collect()
-    }
-
-    /// Takes a document out of the catalog.
-    fn withdraw(&self, id: &str) -> Option<Arc<Entry>> {
-        self.catalog.write().unwrap_or_else(PoisonError::into_inner).remove(id)
-    }
-
-    /// Removes the chunks of documents that the catalog no longer has.
-    pub(crate) async fn forget(&self, ctx: &Context, old: &[Arc<Entry>]) -> Result<()> {
-        let keys: Vec<u64> = old.iter().flat_map(|entry| entry.keys()).collect();
-        if !keys.is_empty() {
-            self.vectors.delete(ctx, &keys).await?;
-            self.lexical.delete(ctx, &keys).await?;
-        }
-        Ok(())
-    }
 }
 
 impl KnowledgeBase {
@@ -351,79 +285,5 @@ impl KnowledgeBase {
 
     pub(crate) fn tells(&self) -> bool {
         self.inner.bus.is_some()
-    }
-
-    /// Runs a search and resolves its keys.
-    pub(crate) async fn find(&self, search: &Search) -> Result<Vec<Found>> {
-        let default = if self.inner.embedder.semantic() { Mode::Hybrid } else { Mode::Lexical };
-        let mode = search.mode.unwrap_or(default);
-        let span = tracing::debug_span!(names::RAG_SEARCH, k = search.k, mode = ?mode);
-        let found = self.ctx.bound("rag.search", self.find_in(search, mode).instrument(span)).await??;
-        if self.tells() {
-            let data = json!({"knowledge_base": self.inner.name, "mode": mode, "hits": found.len()});
-            self.tell(vec![Event { data, ..Event::new(&self.ctx, EventKind::DataQueried) }]).await?;
-        }
-        Ok(found)
-    }
-
-    async fn find_in(&self, search: &Search, mode: Mode) -> Result<Vec<Found>> {
-        if search.query.trim().is_empty() {
-            return Err(Error::new(ErrorKind::InvalidInput, "rag.search", "expected a query with text")
-                .with("field", "query"));
-        }
-        if search.k == 0 {
-            return Ok(Vec::new());
-        }
-        let depth = if mode == Mode::Hybrid { search.k.max(FUSION_DEPTH) } else { search.k };
-        let dense = match mode {
-            Mode::Dense | Mode::Hybrid => self.dense(search, depth).await?,
-            Mode::Lexical => Vec::new(),
-        };
-        let lexical = match mode {
-            Mode::Lexical | Mode::Hybrid => self.lexical(search, depth).await?,
-            Mode::Dense => Vec::new(),
-        };
-        let mut ranked = match mode {
-            Mode::Dense => dense.clone(),
-            Mode::Lexical => lexical.clone(),
-            Mode::Hybrid => search.fusion.fuse(&dense, &lexical),
-        };
-        ranked.truncate(search.k);
-        let part =
-            |list: &[Scored], key| list.iter().find(|scored| scored.key == key).map(|scored| scored.score);
-        let catalog = self.inner.indexes.catalog();
-        let found = ranked.into_iter().filter_map(|Scored { key, score }| {
-            // A document that changed since the index was asked is left out: its text would not be what was found.
-            let (entry, number) = catalog.by_key(key)?;
-            let parts = ScoreParts { dense: part(&dense, key), lexical: part(&lexical, key) };
-            Some(Found { entry: Arc::clone(entry), number: *number, score, parts })
-        });
-        Ok(found.collect())
-    }
-
-    async fn dense(&self, search: &Search, k: usize) -> Result<Vec<Scored>> {
-        let Indexes { vectors, lexical, .. } = &self.inner.indexes;
-        let corpus = lexical.corpus().unwrap_or(&());
-        let vector = self.inner.embedder.embed_query(&self.ctx, &search.query, corpus).await?;
-        check_output(self.inner.embedder.as_ref(), &vector)?;
-        let allows = |key| self.allows(search, key);
-        vectors
-            .search(
-                &self.ctx,
-                VectorQuery { vector: &vector, k, filter: Some(&allows), effort: search.effort },
-            )
-            .await
-    }
-
-    async fn lexical(&self, search: &Search, k: usize) -> Result<Vec<Scored>> {
-        let allows = |key| self.allows(search, key);
-        let query = LexicalQuery { text: &search.query, k, filter: Some(&allows) };
-        self.inner.indexes.lexical.search(&self.ctx, query).await
-    }
-
-    /// Whether a key belongs to a document as it is now, and the filter allows that document.
-    fn allows(&self, search: &Search, key: u64) -> bool {
-        let catalog = self.inner.indexes.catalog();
-        catalog.by_key(key).is_some_and(|(entry, _)| search.filter.allows(&entry.document))
     }
 }

@@ -11,12 +11,14 @@ mod document;
 mod embed;
 mod filter;
 mod fusion;
+mod indexes;
 mod ingest;
 mod knowledge;
 pub mod lexical;
 mod load;
 mod record;
 mod retrieve;
+mod search;
 pub mod vector;
 
 pub use assemble::{Citation, CitedContext, estimate_tokens};

@@ -22,6 +22,9 @@ use crate::{
     runtime::Context,
 };
 
+/// How many chunks compete for a place in a context.
+pub(crate) const CONTEXT_DEPTH: usize = 60;
+
 /// Which indexes a search asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -113,8 +116,10 @@ pub trait Retriever: Debug + Send + Sync + 'static {
     /// The best passages for a query.
     async fn retrieve(&self, ctx: &Context, query: &str, k: usize) -> Result<Vec<Hit>>;
 
-    /// The best passages for a query, numbered and merged, within a number of tokens.
-    async fn context(&self, ctx: &Context, query: &str, max_tokens: usize) -> Result<CitedContext>;
+    /// The best passages for a query, numbered and merged, within about `max_tokens`.
+    async fn context(&self, ctx: &Context, query: &str, max_tokens: usize) -> Result<CitedContext> {
+        Ok(CitedContext::of(&self.retrieve(ctx, query, CONTEXT_DEPTH).await?, max_tokens))
+    }
 }
 
 /// A search that is being described; await it for its hits.
@@ -206,7 +211,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    fn hit(&self) -> Hit {
+    pub(crate) fn hit(&self) -> Hit {
         let place = self.entry.place(self.number);
         let bytes = place.map_or(0..0, |place| place.bytes.clone());
         Hit {

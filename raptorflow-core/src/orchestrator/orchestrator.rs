@@ -1,6 +1,6 @@
 //! `Orchestrator`: accepts a task, routes it to teams, runs their agents in parallel and combines what they say.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -16,7 +16,7 @@ use crate::{
         Router, Section, Source, Supervisor, Task, TeamSpec, combine, disagreement::disagreements,
     },
     runtime::Context,
-    types::{Money, Usage},
+    types::{AgentId, Money, Usage},
 };
 
 /// Settings of an orchestrator.
@@ -92,7 +92,8 @@ impl Orchestrator {
     /// Teams under a name, routed by capability.
     ///
     /// # Errors
-    /// `InvalidInput` when the name does not fit or there is no team.
+    /// `InvalidInput` when a name does not fit or there is no team; `AlreadyExists` when two teams, or two agents of
+    /// one team, have one name.
     pub fn new(name: impl Into<Arc<str>>, teams: Vec<Supervisor>) -> Result<Self> {
         let mut spec = AgentSpec::new(name)?;
         spec.kind = AgentKind::Orchestrator;
@@ -104,6 +105,7 @@ impl Orchestrator {
             )
             .with("orchestrator", spec.name));
         }
+        check_names(&teams)?;
         let (router, config) = (Arc::new(CapabilityRouter), OrchestratorConfig::default());
         Ok(Self { spec: Arc::new(spec), teams, router, config })
     }
@@ -164,6 +166,12 @@ impl Orchestrator {
                 let team = self.team(&choice.team)?;
                 decision.agents.extend(team.delegate(&choice.focus, task.agents_per_team, task.balance));
             }
+            let mut chosen = HashSet::new();
+            if let Some(twice) = decision.agents.iter().find(|it| !chosen.insert((&it.team, &it.agent))) {
+                let message = "the router chose a team twice";
+                return Err(Error::new(ErrorKind::InvalidOutput, "orchestrator.route", message)
+                    .with("team", &twice.team));
+            }
             if decision.agents.is_empty() {
                 return Err(Error::new(
                     ErrorKind::NotFound,
@@ -220,7 +228,7 @@ impl Orchestrator {
         }
         let outputs = || answers.iter().filter_map(|it| it.result.as_ref().ok());
         let usage = outputs().fold(Usage::default(), |sum, output| sum.plus(output.usage));
-        let (goal, cost) = (task.goal.clone(), sum(outputs().map(|output| output.cost))?);
+        let (goal, cost) = (task.goal.clone(), sum(outputs().map(|output| output.cost)));
         let all: Vec<Claim> = sections.iter().flat_map(|section| section.claims.iter().cloned()).collect();
         let disagreements = disagreements(&all);
         let report = Report { goal, sections, disagreements, dropped, sources, decision, usage, cost };
@@ -313,15 +321,33 @@ fn changed(what: &'static str, name: &str) -> Error {
     Error::new(ErrorKind::Conflict, "orchestrator.resume", message).with(what, name)
 }
 
-/// The sum of costs; unknown as soon as one is.
-fn sum(costs: impl Iterator<Item = Option<Money>>) -> Result<Option<Money>> {
-    let mut sum: Option<Money> = None;
-    for cost in costs {
-        let Some(cost) = cost else { return Ok(None) };
-        sum = Some(match sum {
-            Some(sum) => sum.plus(cost)?,
-            None => cost,
-        });
+/// The sum of costs; unknown as soon as one is, or when they are in two currencies.
+fn sum(mut costs: impl Iterator<Item = Option<Money>>) -> Option<Money> {
+    let first = costs.next().flatten()?;
+    costs.try_fold(first, |sum, cost| sum.plus(cost?).ok())
+}
+
+/// Refuses names of teams, and of agents within a team, that are used twice: they are the places of a journal.
+fn check_names(teams: &[Supervisor]) -> Result<()> {
+    let twice = |what, name: &str| {
+        let message = "two have this name";
+        Err(Error::new(ErrorKind::AlreadyExists, "orchestrator.new", message).with(what, name))
+    };
+    let mut known = HashSet::new();
+    for team in teams {
+        AgentId::new(team.name()).map_err(|err| {
+            let message = "not a name of a team";
+            Error::new(ErrorKind::InvalidInput, "orchestrator.new", message)
+                .with("team", team.name())
+                .caused_by(err)
+        })?;
+        if !known.insert(team.name()) {
+            return twice("team", team.name());
+        }
+        let mut agents = HashSet::new();
+        if let Some(agent) = team.agents().iter().find(|agent| !agents.insert(agent.name())) {
+            return twice("agent", agent.name().as_str());
+        }
     }
-    Ok(sum)
+    Ok(())
 }

@@ -88,8 +88,8 @@ pub struct Report {
     pub sources: Vec<Source>,
     /// Who was chosen and why.
     pub decision: Decision,
-    /// Tokens that all agents took.
+    /// Tokens that the agents took that answered; the outcome of the run counts those of all.
     pub usage: Usage,
-    /// What all agents cost; `None` when a price is unknown.
+    /// What the agents cost that answered; `None` when a price is unknown or there are two currencies.
     pub cost: Option<Money>,
 }

@@ -16,6 +16,8 @@ use crate::{
 const NEEDED_SHARE: f64 = 0.25;
 /// The share of a clause's best score that a team needs to work on the clause.
 const CLAUSE_SHARE: f64 = 0.7;
+/// What ends a clause.
+const CLAUSE_ENDS: [char; 6] = [',', ';', ':', '.', '?', '!'];
 
 /// One team, and why it was or was not chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -141,11 +143,8 @@ fn check_named(task: &Task, teams: &[Supervisor]) -> Result<()> {
 
 /// The clauses of a goal for each team that some of them fit.
 fn share_out(goal: &str, matcher: &Matcher) -> BTreeMap<String, String> {
-    let clauses: Vec<&str> = goal
-        .split([',', ';', ':', '.', '?', '!', '\n'])
-        .map(bare)
-        .filter(|clause| !clause.is_empty())
-        .collect();
+    let clauses: Vec<&str> =
+        clauses(goal).into_iter().map(bare).filter(|clause| !clause.is_empty()).collect();
     let mut shares: BTreeMap<String, String> = BTreeMap::new();
     if clauses.len() < 2 {
         return shares;
@@ -164,9 +163,24 @@ fn share_out(goal: &str, matcher: &Matcher) -> BTreeMap<String, String> {
     shares
 }
 
+/// The parts of a goal between marks that end a clause; a mark inside a number, name or address ends none.
+fn clauses(goal: &str) -> Vec<&str> {
+    let (mut found, mut start) = (Vec::new(), 0);
+    let mut chars = goal.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let word_ends = chars.peek().is_none_or(|(_, next)| next.is_whitespace());
+        if c == '\n' || (CLAUSE_ENDS.contains(&c) && word_ends) {
+            found.extend(goal.get(start..at));
+            start = at + c.len_utf8();
+        }
+    }
+    found.extend(goal.get(start..));
+    found
+}
+
 /// A clause without the conjunction that joins it to the one before.
 fn bare(clause: &str) -> &str {
-    let clause = clause.trim();
+    let clause = clause.trim().trim_end_matches(CLAUSE_ENDS);
     ["and ", "or ", "but "].iter().find_map(|word| clause.strip_prefix(word)).unwrap_or(clause)
 }
 

@@ -75,7 +75,10 @@ impl Run {
     /// # Cancellation
     /// Dropping the future does not stop the run.
     pub async fn outcome(self) -> Result<Outcome> {
-        self.task.await?
+        let Self { events, task, .. } = self;
+        // Nobody takes them any more, and they would be held until the end.
+        drop(events);
+        task.await?
     }
 
     /// Everything that the bus tells of it, from its start to its end.

@@ -124,6 +124,8 @@ impl Summary {
     fn end(&mut self, status: RunStatus, time: Timestamp) {
         self.status = status;
         self.ended = Some(time);
+        // A run that failed may be taken up again and end well.
+        self.error = None;
     }
 
     fn add_cost(&mut self, cost: Option<Money>) {
@@ -139,7 +141,10 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Message;
+    use crate::{
+        error::ErrorKind,
+        types::{Finish, Message},
+    };
 
     fn check(costs: &[Option<Money>], expected: Option<Money>) {
         let calls = costs.iter().map(|cost| Fact::ModelResponded {
@@ -159,6 +164,22 @@ mod tests {
             (summary.model_calls, summary.usage.total_tokens()),
             (costs.len() as u64, 3 * costs.len() as u64)
         );
+    }
+
+    #[test]
+    fn a_run_that_failed_and_then_ended_well_has_no_error() {
+        let error = Error::new(ErrorKind::Unavailable, "model.stream", "down");
+        let facts = [
+            Fact::ExecutionFailed { error },
+            Fact::ExecutionResumed,
+            Fact::ExecutionCompleted { output: 1.into(), finish: Finish::default() },
+        ];
+        let entries: Vec<Entry> = (0..)
+            .zip(facts)
+            .map(|(sequence, fact)| Entry { sequence, time: Timestamp::default(), path: "".into(), fact })
+            .collect();
+        assert!(Summary::of(&entries[..1]).error.is_some());
+        assert_eq!(Summary::of(&entries).error, None);
     }
 
     #[test]

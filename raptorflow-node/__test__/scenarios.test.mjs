@@ -1,0 +1,250 @@
+// Runs every story of tests/scenarios with a model, tools and function agents written in JavaScript.
+
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { test } from 'node:test'
+import { inspect } from 'node:util'
+
+import { Agent, agent, embedders, Engine, KnowledgeBase, RaptorflowError, textOf, tool } from 'raptorflow'
+
+const folder = new URL('../../tests/scenarios/', import.meta.url)
+const files = readdirSync(folder).filter((name) => name.endsWith('.json'))
+
+const FIELDS = {
+  scenario: ['name', 'about', 'storage', 'model', 'tools', 'functions', 'agents', 'knowledge', 'steps'],
+  reply: ['text', 'tool_calls', 'usage', 'error'],
+  fault: ['kind', 'message'],
+  tool: ['name', 'description', 'parameters', 'effects', 'behavior'],
+  function: ['name', 'description', 'behavior'],
+  source: ['id', 'text', 'metadata'],
+  step: ['run', 'resume', 'cancel', 'search', 'reopen', 'expect'],
+  run: ['agent', 'input', 'capability'],
+  search: ['query', 'k', 'mode', 'filter'],
+  expect: [
+    'output',
+    'finish',
+    'usage',
+    'passages',
+    'error',
+    'events',
+    'requests',
+    'model_calls',
+    'tool_calls',
+    'function_calls',
+    'documents',
+  ],
+  failure: ['kind', 'context', 'says'],
+  asked: ['roles', 'first', 'last', 'tools', 'passages', 'results'],
+  told: ['id', 'name', 'content', 'error', 'says'],
+}
+
+function known(kind, given) {
+  for (const field of Object.keys(given)) assert.ok(FIELDS[kind].includes(field), `unknown field of a ${kind}: ${field}`)
+  return given
+}
+
+class Host {
+  constructor(scenario) {
+    this.replies = (scenario.model ?? []).map((reply) => known('reply', reply))
+    this.failedOnce = new Set()
+    this.take()
+  }
+
+  /** What reached the callbacks since the last time. */
+  take() {
+    const calls = this.calls
+    this.calls = { requests: [], tools: [], functions: [], unscripted: 0 }
+    return calls
+  }
+
+  reply(request) {
+    this.calls.requests.push(request)
+    const reply = this.replies.shift()
+    if (reply === undefined) {
+      this.calls.unscripted += 1
+      throw new RaptorflowError('internal', 'no reply is left')
+    }
+    if (reply.error) throw new RaptorflowError(known('fault', reply.error).kind, reply.error.message)
+    const { input_tokens: inputTokens = 0, output_tokens: outputTokens = 0 } = reply.usage ?? {}
+    return { text: reply.text ?? '', toolCalls: reply.tool_calls ?? [], usage: { inputTokens, outputTokens } }
+  }
+
+  act(name, behavior, given) {
+    const { kind, message, value, ...rest } = behavior
+    assert.deepEqual(rest, {}, `unknown field of a behavior: ${Object.keys(rest)}`)
+    switch (kind) {
+      case 'upper':
+        return (typeof given === 'string' ? given : given.text).toUpperCase()
+      case 'echo':
+        return given
+      case 'sum':
+        return Object.values(given).reduce((sum, number) => sum + number, 0)
+      case 'value':
+        return value
+      case 'fail':
+        throw new Error(message)
+      case 'fail_once':
+        if (this.failedOnce.has(name)) return value
+        this.failedOnce.add(name)
+        throw new Error(message)
+      default:
+        assert.fail(`unknown kind of behavior: ${kind}`)
+    }
+  }
+
+  tool(spec) {
+    const { name, description, parameters, effects = 'read', behavior } = known('tool', spec)
+    // Half of the callbacks are async and half are not, so that both ways over the border are used.
+    const execute = (args) => {
+      this.calls.tools.push({ name, arguments: args })
+      return this.act(name, behavior, args)
+    }
+    return tool({ name, description, parameters, effects, execute: name.length % 2 ? execute : async (args) => execute(args) })
+  }
+
+  functionAgent(spec) {
+    const { name, description = '', behavior } = known('function', spec)
+    const execute = async (input) => {
+      this.calls.functions.push({ name, input })
+      return this.act(name, behavior, input)
+    }
+    return agent({ name, description, execute })
+  }
+}
+
+async function open(scenario, host, folder) {
+  const storage = { memory: 'memory:', sqlite: `sqlite:${join(folder, 'scenario.db')}` }[scenario.storage ?? 'memory']
+  assert.ok(storage, `unknown storage: ${scenario.storage}`)
+  const tools = (scenario.tools ?? []).map((spec) => host.tool(spec))
+  const engine = new Engine(storage, { defaultModel: 'scripted:main', tools })
+  engine.registerModel('scripted:main', (request) => host.reply(request), { structured: true })
+  for (const spec of scenario.agents ?? []) engine.register(new Agent(spec))
+  for (const spec of scenario.functions ?? []) engine.register(host.functionAgent(spec))
+  if (!scenario.knowledge) return { engine }
+  const kb = await KnowledgeBase.open('memory:', { embedder: embedders.hashing() })
+  await kb.add(scenario.knowledge.map((source) => known('source', source)))
+  engine.useKnowledge(kb)
+  return { engine, kb }
+}
+
+async function take({ engine, kb }, step, last) {
+  const id = (name) => (name === 'last' ? last : name)
+  if (step.run) {
+    const { agent, input, capability } = known('run', step.run)
+    return { outcome: await engine.run(agent, input, { capability }) }
+  }
+  if (step.resume) return { outcome: await engine.resume(id(step.resume)) }
+  if (step.cancel) return { nothing: await engine.cancel(id(step.cancel)) }
+  if (step.search) {
+    const { query, ...options } = known('search', step.search)
+    return { documents: (await kb.search(query, options)).map((hit) => hit.document) }
+  }
+  assert.fail('a step does nothing')
+}
+
+function says(value) {
+  const causes = []
+  for (let error = value; error !== undefined; error = error?.cause) causes.push(error?.message ?? inspect(error))
+  return causes.join(': ')
+}
+
+function compareError(wanted, error) {
+  known('failure', wanted)
+  assert.ok(RaptorflowError.isInstance(error), `expected the error ${wanted.kind}, got ${error && inspect(error)}`)
+  assert.equal(error.code, wanted.kind, error.message)
+  for (const [key, value] of Object.entries(wanted.context ?? {})) assert.equal(error.context[key], value, key)
+  if (wanted.says) assert.ok(says(error).includes(wanted.says), `the error does not say ${wanted.says}: ${says(error)}`)
+}
+
+function compareRequest(wanted, request) {
+  known('asked', wanted)
+  const { messages } = request
+  assert.deepEqual(messages.map(({ role }) => role), wanted.roles)
+  if (wanted.first !== undefined) assert.equal(textOf(messages[0]), wanted.first)
+  if (wanted.last !== undefined) assert.equal(textOf(messages.at(-1)), wanted.last)
+  if (wanted.tools) assert.deepEqual(request.tools.map(({ name }) => name), wanted.tools)
+  const parts = (type) => messages.at(-1).parts.filter((part) => part.type === type)
+  if (wanted.passages) assert.deepEqual(parts('passage').map(({ source }) => source), wanted.passages)
+  if (!wanted.results) return
+  const results = parts('tool_result')
+  assert.equal(results.length, wanted.results.length)
+  wanted.results.forEach((told, index) => {
+    const { id, name, content, isError = false } = results[index]
+    assert.deepEqual([id, name], [known('told', told).id, told.name])
+    assert.equal(isError, told.error !== undefined)
+    if (told.error) assert.equal(content.error, told.error)
+    if ('content' in told) assert.deepEqual(content, told.content)
+    if (told.says) assert.ok(JSON.stringify(content).includes(told.says), JSON.stringify(content))
+  })
+}
+
+function compare(expect, happened, calls, events) {
+  known('expect', expect)
+  if (expect.error) compareError(expect.error, happened.error)
+  else if (happened.error) throw happened.error
+  assert.equal(calls.unscripted, 0, 'the model was asked more often than it has replies')
+  const { outcome } = happened
+  if ('output' in expect) assert.deepEqual(outcome.output, expect.output)
+  if (expect.finish) assert.deepEqual(outcome.finish, expect.finish)
+  const usage = { input_tokens: outcome?.usage.inputTokens, output_tokens: outcome?.usage.outputTokens }
+  for (const [field, count] of Object.entries(expect.usage ?? {})) assert.equal(usage[field], count, field)
+  if (expect.passages) {
+    assert.deepEqual(outcome.passages.map(({ number, source }) => ({ number, source })), expect.passages)
+  }
+  if (expect.documents) assert.deepEqual(happened.documents, expect.documents)
+  if (expect.events) assert.deepEqual(events, expect.events)
+  if (expect.model_calls !== undefined) assert.equal(calls.requests.length, expect.model_calls)
+  if (expect.requests) {
+    assert.equal(calls.requests.length, expect.requests.length)
+    expect.requests.forEach((wanted, index) => compareRequest(wanted, calls.requests[index]))
+  }
+  const sorted = (calls) => calls.map((call) => JSON.stringify(call)).sort()
+  // Calls that only read may arrive in any order.
+  if (expect.tool_calls) assert.deepEqual(sorted(calls.tools), sorted(expect.tool_calls))
+  if (expect.function_calls) assert.deepEqual(calls.functions, expect.function_calls)
+}
+
+async function play(scenario, folder) {
+  const host = new Host(known('scenario', scenario))
+  let stage = await open(scenario, host, folder)
+  let last
+  for (const [index, step] of scenario.steps.entries()) {
+    known('step', step)
+    if (step.reopen) {
+      await stage.engine.close()
+      stage = await open(scenario, host, folder)
+      continue
+    }
+    const before = stage.engine.bus.stats().published
+    const happened = await take(stage, step, last).catch((error) => ({ error }))
+    if (step.run) last = happened.outcome?.runId ?? happened.error?.runId
+    const events = last === undefined ? [] : stage.engine.bus.history({ run: last, from: before })
+    try {
+      compare(step.expect ?? {}, happened, host.take(), events.map(({ kind }) => kind))
+    } catch (error) {
+      error.message = `step ${index}: ${error.message}`
+      throw error
+    }
+  }
+  assert.equal(host.replies.length, 0, `${host.replies.length} replies of the model were not asked for`)
+}
+
+test('there are scenarios', (t) => {
+  t.diagnostic(`${files.length} scenarios`)
+  assert.ok(files.length > 20)
+})
+
+for (const name of files) {
+  test(basename(name, '.json').replaceAll('_', ' '), async () => {
+    const scenario = JSON.parse(readFileSync(new URL(name, folder), 'utf8'))
+    assert.equal(scenario.name, basename(name, '.json'))
+    const temporary = mkdtempSync(join(tmpdir(), 'raptorflow-'))
+    try {
+      await play(scenario, temporary)
+    } finally {
+      rmSync(temporary, { recursive: true, force: true })
+    }
+  })
+}

@@ -1,0 +1,72 @@
+//! Tools and agents: specs as JSON, bodies as user functions.
+
+use std::sync::Arc;
+
+use napi::bindgen_prelude::ClassInstance;
+use napi_derive::napi;
+use raptorflow_core::{
+    Agent,
+    agent::{AgentBuilder, AgentInput, AgentSpec, FunctionAgent},
+    runtime::Context,
+    tool::FunctionTool,
+    types::ToolSpec,
+};
+use serde_json::Value;
+
+use crate::{
+    callback::Callback,
+    convert::{data, native},
+};
+
+/// A tool that is a user's function.
+#[napi]
+pub struct NativeTool {
+    pub(crate) tool: FunctionTool,
+}
+
+#[napi]
+impl NativeTool {
+    /// A tool of a spec as JSON, whose function takes the arguments.
+    #[napi(constructor)]
+    pub fn new(spec: String, body: &Callback) -> napi::Result<Self> {
+        let spec: ToolSpec = native(data("tool", &spec))?;
+        native(spec.parameters.check())?;
+        let body = body.clone();
+        let tool = FunctionTool::new(spec, move |ctx: Context, arguments: Value| {
+            let body = body.clone();
+            async move { body.call(&ctx, arguments).await }
+        });
+        Ok(Self { tool })
+    }
+}
+
+/// An agent.
+#[napi]
+pub struct NativeAgent {
+    pub(crate) agent: Agent,
+}
+
+#[napi]
+impl NativeAgent {
+    /// An agent around a model, of a spec as JSON, with tools of its own.
+    #[napi(factory)]
+    pub fn of_model(spec: String, tools: Vec<ClassInstance<'_, NativeTool>>) -> napi::Result<Self> {
+        let spec: AgentSpec = native(data("agent", &spec))?;
+        let builder = tools.iter().fold(AgentBuilder::from_spec(spec), |builder, it| {
+            builder.shared_tool(Arc::new(it.tool.clone()))
+        });
+        Ok(Self { agent: native(builder.build())? })
+    }
+
+    /// An agent that is a user's function of `{input, capability}`, of a spec as JSON.
+    #[napi(factory)]
+    pub fn of_function(spec: String, body: &Callback) -> napi::Result<Self> {
+        let spec: AgentSpec = native(data("agent", &spec))?;
+        let body = body.clone();
+        let agent = FunctionAgent::new(spec, move |ctx: Context, input: AgentInput| {
+            let body = body.clone();
+            async move { body.call(&ctx, input).await }
+        });
+        Ok(Self { agent: agent.into() })
+    }
+}

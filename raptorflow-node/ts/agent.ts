@@ -1,0 +1,190 @@
+// Agents: a model with instructions and tools, or a function.
+
+import { callback, type CallContext } from './callback.js'
+import { snake } from './data.js'
+import { call, functionOf, halfOf } from './error.js'
+import { toJson } from './json.js'
+import { Callback, NativeAgent, type NativeTool } from '../native.js'
+import { jsonSchema, type SchemaLike } from './schema.js'
+import { nativeTool, type Tool } from './tool.js'
+
+/** What an agent is for. */
+export type AgentKind =
+  | 'router'
+  | 'specialist'
+  | 'coordinator'
+  | 'orchestrator'
+  | 'analyzer'
+  | 'generator'
+  | 'utility'
+  | 'automator'
+  | 'security'
+
+/** Bounds of one run; at a bound the run ends with what it has and says which bound it was. */
+export interface Limits {
+  /** Calls of the model; 16 by default. */
+  readonly steps?: number
+  /** Calls of tools; 64 by default. */
+  readonly toolCalls?: number
+  /** Input and output tokens of all calls together; no bound by default. */
+  readonly tokens?: number
+  /** How often an answer that does not fit its schema is sent back; 1 by default. */
+  readonly repairs?: number
+  /** Seconds for the whole run; no bound by default. */
+  readonly seconds?: number
+}
+
+/** Passages that an agent is given before it is asked. */
+export interface Retrieval {
+  /** At most this many tokens of passages; 2,000 by default. */
+  readonly maxTokens?: number
+  /** Whether the agent fails with `not_found`, instead of answering without passages, when there are none. */
+  readonly required?: boolean
+}
+
+/** One thing that an agent can do. */
+export interface Capability {
+  /** Its name, unique within the agent. */
+  readonly name: string
+  /** What it does; requests are matched against it. */
+  readonly description: string
+  /** How long one execution may take, in seconds; 30 by default. */
+  readonly timeoutSeconds?: number
+  /** What goes in. */
+  readonly input: SchemaLike
+  /** What comes out. */
+  readonly output: SchemaLike
+}
+
+/** What every agent has. */
+export interface AgentData {
+  /** Its name, unique in an engine. */
+  readonly name: string
+  /** Its name for people; the plain name by default. */
+  readonly title?: string
+  /** The team it belongs to. */
+  readonly domain?: string
+  /** What it is for; `specialist` by default. */
+  readonly kind?: AgentKind
+  /** What it does and when to choose it. */
+  readonly description?: string
+  /** Words to find it by. */
+  readonly tags?: readonly string[]
+  /** The form of its answer; free text by default. */
+  readonly output?: SchemaLike
+  /** Bounds of one run. */
+  readonly limits?: Limits
+  /** Words and short phrases by which a request finds it. */
+  readonly routing?: { readonly words: readonly string[] }
+  /** What it can do. */
+  readonly capabilities?: readonly Capability[]
+}
+
+/** An agent around a model. */
+export interface AgentOptions extends AgentData {
+  /** The model, as `provider:model`; the engine's default when there is none. */
+  readonly model?: string
+  /** What it is told: the system message. */
+  readonly instructions?: string
+  /** Its tools, or names of tools that the engine was made with. */
+  readonly tools?: readonly (Tool | string)[]
+  /** Passages that it is given before it is asked, `true` for the default bounds; none by default. */
+  readonly retrieval?: Retrieval | boolean
+}
+
+/** What a function agent is asked besides the input. */
+export interface AgentContext extends CallContext {
+  /** The capability that is wanted; the agent as a whole when there is none. */
+  readonly capability: string | undefined
+}
+
+/** An agent that is a function. */
+export interface FunctionAgentOptions extends AgentData {
+  /** Does the work; it may be async, and gives a value that JSON can say. */
+  // The input is what the caller of the run gave, which no schema of ours describes.
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  readonly execute: (input: any, ctx: AgentContext) => unknown
+}
+
+const natives = new WeakMap<object, NativeAgent>()
+
+/**
+ * An agent: instructions, a model, tools, bounds.
+ *
+ * Its data may also be given as the core writes it, with snake_case fields, for example when it comes from a file.
+ */
+export class Agent {
+  /** Its name. */
+  readonly name: string
+
+  constructor(options: AgentOptions) {
+    const { tools = [], ...data } = options
+    const own: NativeTool[] = []
+    const names: string[] = []
+    for (const it of tools) {
+      if (typeof it === 'string') names.push(it)
+      else own.push(nativeTool(it))
+    }
+    const spec = specText({ ...data, tools: names })
+    this.name = options.name
+    natives.set(
+      this,
+      call(() => NativeAgent.ofModel(spec, own)),
+    )
+  }
+
+  /** @internal */
+  static ofFunction(options: FunctionAgentOptions): Agent {
+    const { execute, ...data } = options
+    functionOf('execute', execute)
+    const spec = specText(data)
+    interface Asked {
+      readonly input: unknown
+      readonly capability?: string
+    }
+    const invoke = ({ input, capability }: Asked, ctx: CallContext): unknown =>
+      execute(input, Object.defineProperty(ctx, 'capability', { value: capability }) as AgentContext)
+    const encode = (value: unknown): string => toJson(value ?? null, `${data.name}()`, 'invalid_output')
+    const agent = Object.create(Agent.prototype, { name: { value: data.name, enumerable: true } }) as Agent
+    natives.set(
+      agent,
+      call(() => NativeAgent.ofFunction(spec, new Callback(callback('agent.call', invoke, encode)))),
+    )
+    return agent
+  }
+}
+
+/** The native half of an agent. */
+export function nativeAgent(agent: Agent): NativeAgent {
+  return halfOf(natives, 'agent', 'an `Agent`', agent)
+}
+
+/**
+ * Makes an agent of a function.
+ *
+ * Its answer is recorded, so that a resumed run does not call it again.
+ *
+ * ```js
+ * const shout = agent({ name: 'shout', execute: (input) => input.toUpperCase() })
+ * ```
+ */
+export function agent(options: FunctionAgentOptions): Agent {
+  return Agent.ofFunction(options)
+}
+
+function specText(data: object): string {
+  const { output, limits, retrieval, capabilities, ...rest } = data as AgentOptions
+  const one = ({ input, output, ...rest }: Capability): object => ({
+    ...snake(rest),
+    input: jsonSchema(input, 'capabilities.input'),
+    output: jsonSchema(output, 'capabilities.output'),
+  })
+  const spec = {
+    ...snake(rest),
+    ...(output && { output: jsonSchema(output, 'output') }),
+    ...(limits && { limits: snake(limits) }),
+    ...(retrieval && { retrieval: retrieval === true ? {} : snake(retrieval) }),
+    ...(capabilities && { capabilities: capabilities.map(one) }),
+  }
+  return toJson(spec, 'agent')
+}

@@ -1,0 +1,67 @@
+// raptorflow: agents, tools, retrieval and durable runs in one embeddable engine.
+
+export {
+  Agent,
+  agent,
+  type AgentContext,
+  type AgentData,
+  type AgentKind,
+  type AgentOptions,
+  type Capability,
+  type FunctionAgentOptions,
+  type Limits,
+  type Retrieval,
+} from './agent.js'
+export type { CallContext } from './callback.js'
+export { Engine, type EngineOptions, type ListOptions, type ResumeOptions, type RunOptions } from './engine.js'
+export { type Diagnostic, type ErrorCode, errorCodes, type ErrorOptions, RaptorflowError, type Retry } from './error.js'
+export {
+  type BusStats,
+  type Channel,
+  type Event,
+  EventBus,
+  type EventFilter,
+  type EventKind,
+  type HistoryOptions,
+  type Lag,
+  type Status,
+  type SubscribeOptions,
+  Subscription,
+} from './event.js'
+export type { Json } from './json.js'
+export {
+  type ChatRequest,
+  type Message,
+  type ModelAnswer,
+  type ModelFunction,
+  type ModelOptions,
+  type Part,
+  type Passage,
+  type Role,
+  textOf,
+  type ToolCall,
+  type ToolSpec,
+  type Usage,
+} from './model.js'
+export { type Claim, Pack, Report, type Section, type Source } from './pack.js'
+export {
+  type Citation,
+  type CitedContext,
+  type ContextOptions,
+  type Document,
+  type EmbedContext,
+  Embedder,
+  embedders,
+  type Filter,
+  type FunctionEmbedderOptions,
+  type Hit,
+  type IngestReport,
+  KnowledgeBase,
+  loadFolder,
+  type Mode,
+  type SearchOptions,
+  type Vector,
+} from './rag.js'
+export { type Entry, type Finish, type Money, type Outcome, Run, type RunSummary, Stream } from './run.js'
+export type { Infer, JsonSchema, SchemaLike, StandardSchema } from './schema.js'
+export { type Effects, Tool, tool, type ToolOptions } from './tool.js'

@@ -290,6 +290,7 @@ test('an engine that is closed stops its runs and takes no more', async () => {
   const outcome = assert.rejects(run.outcome(), { code: 'cancelled' })
   await engine.close()
   await outcome
+  await assert.rejects(engine.run('it', 'x'), { code: 'cancelled' })
 })
 
 const prelude = `

@@ -199,6 +199,24 @@ test('options that do not exist are refused by name', async () => {
   assert.match((await failure(() => engine.bus.subscribe({ kind: ['x'] }))).message, /unknown field `kind`/)
 })
 
+test('counts that are none are refused', async () => {
+  const engine = engineOf(() => 1)
+  const { runId } = await engine.run('it', '')
+  for (const wrong of [-1, 1.5, NaN, Infinity, 2 ** 32, '3']) {
+    for (const work of [
+      () => engine.runs({ limit: wrong }),
+      () => engine.history(runId, { limit: wrong }),
+      () => engine.history(runId, { from: wrong }),
+      () => engine.bus.history({ from: wrong }),
+      () => engine.bus.subscribe({ capacity: wrong }),
+    ]) {
+      const { code, context } = await failure(work)
+      assert.deepEqual([code, context.value], ['invalid_input', String(wrong)])
+    }
+  }
+  assert.equal((await failure(() => engine.bus.subscribe({ capacity: 0 }))).context.field, 'capacity')
+})
+
 test('names are given once', async () => {
   const engine = engineOf(() => 1)
   assert.equal((await failure(() => engine.register(agent({ name: 'it', execute: () => 1 })))).code, 'already_exists')

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 
 import * as raptorflow from 'raptorflow'
 
@@ -31,7 +32,7 @@ async function instances() {
     Tool: tool({ name: 'x', description: 'x', execute: () => 1 }),
     Embedder: embedders.hashing(),
     KnowledgeBase: await KnowledgeBase.open('memory:', { embedder: embedders.hashing() }),
-    Pack: await Pack.load(new URL('../../packs/council', import.meta.url).pathname),
+    Pack: await Pack.load(fileURLToPath(new URL('../../packs/council', import.meta.url))),
     RaptorflowError: new RaptorflowError('internal', 'x'),
     Report: new Report({ ...report, decision: { router: 'x', teams: [], agents: [] } }),
   }

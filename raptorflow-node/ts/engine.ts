@@ -2,7 +2,7 @@
 
 import { type Agent, nativeAgent } from './agent.js'
 import { snake } from './data.js'
-import { call, settle } from './error.js'
+import { call, countOf, settle } from './error.js'
 import { EventBus } from './event.js'
 import { toJson } from './json.js'
 import { type ModelFunction, type ModelOptions, nativeModel } from './model.js'
@@ -155,12 +155,15 @@ export class Engine {
 
   /** The runs of the engine's tenant, oldest first. */
   async runs({ after, limit = 100 }: ListOptions<string> = {}): Promise<RunSummary[]> {
+    countOf('limit', 0, limit)
     return summaries(await settle(() => this.#native.runs(after, limit)))
   }
 
   /** What happened in a run, oldest first, from a sequence number on. */
   async history(run: string, options: { readonly from?: number; readonly limit?: number } = {}): Promise<Entry[]> {
     const { from = 0, limit = 10_000 } = options
+    countOf('from', 0, from)
+    countOf('limit', 0, limit)
     return entries(await settle(() => this.#native.history(run, from, limit)))
   }
 

@@ -236,6 +236,14 @@ export function functionOf<F>(field: string, given: F): F {
   return typeof given === 'function' ? given : refuse(field, 'a function', given)
 }
 
+/** A count that a user gave, from `least` to what the native side can count. */
+export function countOf(field: string, least: number, given: number): number {
+  if (Number.isSafeInteger(given) && given >= least && given <= 0xffff_ffff) return given
+  const context = { field, value: String(given) }
+  const message = `expected a whole number from ${least} to ${0xffff_ffff}`
+  throw new RaptorflowError('invalid_input', message, { operation: 'node.check', context })
+}
+
 /** The native half of an object of ours. */
 export function halfOf<Native>(natives: WeakMap<object, Native>, field: string, expected: string, given: object): Native {
   const native = typeof given === 'object' && given !== null ? natives.get(given) : undefined

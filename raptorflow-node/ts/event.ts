@@ -1,7 +1,7 @@
 // What agents do, as it happens: events, subscriptions, the bus.
 
 import { milliseconds, snake } from './data.js'
-import { call, fromNative, RaptorflowError } from './error.js'
+import { call, countOf, fromNative } from './error.js'
 import { toJson } from './json.js'
 import type { NativeEngine, NativeSubscription } from '../native.js'
 
@@ -164,10 +164,7 @@ export class EventBus {
    */
   subscribe(options: SubscribeOptions = {}): Subscription {
     const { capacity = 1024, lag = 'drop_oldest', signal, ...filter } = options
-    if (!Number.isInteger(capacity) || capacity < 1 || capacity > 0xffff_ffff) {
-      const context = { field: 'capacity', value: String(capacity) }
-      throw new RaptorflowError('invalid_input', 'expected room for an event', { operation: 'event.subscribe', context })
-    }
+    countOf('capacity', 1, capacity)
     const [filterText, lagText] = [toJson(snake(filter), 'options'), toJson(lag, 'lag')]
     const subscription = new Subscription()
     subscription.attach(call(() => this.#engine.subscribe(filterText, capacity, lagText, subscription.deliver)), false)
@@ -179,6 +176,8 @@ export class EventBus {
   /** Events that happened and are still kept, oldest first. */
   history(options: HistoryOptions = {}): Event[] {
     const { from = 0, limit = 0, ...filter } = options
+    countOf('from', 0, from)
+    countOf('limit', 0, limit)
     const text = toJson(snake(filter), 'options')
     const events = JSON.parse(call(() => this.#engine.events(text, from, limit))) as Event[]
     return events.map(readable)

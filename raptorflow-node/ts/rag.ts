@@ -2,7 +2,7 @@
 
 import { callback, type CallContext } from './callback.js'
 import { camel, snake } from './data.js'
-import { call, type Diagnostic, functionOf, halfOf, RaptorflowError, settle } from './error.js'
+import { call, countOf, type Diagnostic, functionOf, halfOf, RaptorflowError, settle } from './error.js'
 import { type Json, toJson } from './json.js'
 import type { Passage } from './model.js'
 import { EmbedCallback, NativeEmbedder, NativeKnowledgeBase } from '../native.js'
@@ -152,13 +152,14 @@ export const embedders = Object.freeze({
    * They find copies, misspellings and inflections, and know nothing of meaning.
    */
   hashing(dimension = 384): Embedder {
-    return new Embedder(call(() => NativeEmbedder.hashing(dimension)))
+    return new Embedder(call(() => NativeEmbedder.hashing(countOf('dimension', 1, dimension))))
   },
 
   /** Vectors from a function, for example one that asks a model. */
   function(options: FunctionEmbedderOptions): Embedder {
     const { name, dimension, semantic = true, embed } = options
     functionOf('embed', embed)
+    countOf('dimension', 1, dimension)
     interface Asked {
       readonly texts: readonly string[]
       readonly purpose: 'document' | 'query'

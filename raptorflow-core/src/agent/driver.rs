@@ -222,7 +222,9 @@ impl Driver<'_> {
         let (ctx, config) = (self.session.ctx(), DispatchConfig::default());
         let calls = run.open_calls();
         // Many models count their calls from 0 in every answer, so the step belongs to the key.
-        let key = format!("{}/{}/{}", ctx.run_id(), ctx.path(), run.steps());
+        let (run_id, path, step) = (ctx.run_id(), ctx.path(), run.steps());
+        let key =
+            if path.is_empty() { format!("{run_id}/{step}") } else { format!("{run_id}/{path}/{step}") };
         let keyed = ctx.with_idempotency_key(key);
         let mut results = std::pin::pin!(dispatch_stream(&keyed, &self.tools, &calls, &config));
         while let Some(result) = results.next().await {

@@ -14,6 +14,7 @@ mod control;
 mod knowledge_base;
 mod orchestration;
 mod ownership;
+mod packs;
 mod privacy;
 mod retrieval;
 mod routing;

@@ -1,10 +1,10 @@
 //! `AgentBuilder`: an agent around a model, built in code.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     agent::{Agent, AgentKind, AgentSpec, Capability, Limits, LlmAgent, Retrieval},
-    error::Result,
+    error::{Error, ErrorKind, Result},
     model::Model,
     tool::{Tool, ToolRegistry},
     types::Schema,
@@ -130,9 +130,11 @@ impl AgentBuilder {
     /// Checks everything and makes the agent.
     ///
     /// # Errors
-    /// `InvalidInput` for a name, tool name or schema that does not fit, `AlreadyExists` for two tools of one name.
+    /// `InvalidInput` for a name, tool name, schema or bound that does not fit, `AlreadyExists` for two tools or two
+    /// capabilities of one name.
     pub fn build(self) -> Result<Agent> {
         let spec = self.spec?;
+        check(&spec).map_err(|err| err.with("agent", &spec.name))?;
         for schema in spec.capabilities.iter().flat_map(|it| [&it.input, &it.output]).chain(&spec.output) {
             schema.check().map_err(|err| err.with("agent", &spec.name))?;
         }
@@ -149,4 +151,26 @@ impl AgentBuilder {
         }
         self
     }
+}
+
+/// What a spec alone may have wrong besides its schemas.
+fn check(spec: &AgentSpec) -> Result<()> {
+    let unusable = |field| {
+        Err(Error::new(ErrorKind::InvalidInput, "agent.build", "expected at least 1").with("field", field))
+    };
+    if spec.limits.steps == 0 {
+        return unusable("limits.steps");
+    }
+    let mut known = HashSet::new();
+    for capability in &spec.capabilities {
+        if capability.timeout_seconds == 0 {
+            return unusable("capability.timeout_seconds");
+        }
+        if !known.insert(&capability.name) {
+            let message = "two capabilities have this name";
+            return Err(Error::new(ErrorKind::AlreadyExists, "agent.build", message)
+                .with("capability", &capability.name));
+        }
+    }
+    Ok(())
 }

@@ -15,7 +15,12 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::Channel,
     orchestrator::TeamSpec,
-    pack::{Manifest, refs, validate},
+    pack::{
+        Manifest,
+        place::Place,
+        refs,
+        validate::{Files, validate},
+    },
     types::{Diagnostic, Diagnostics, Schema},
 };
 
@@ -23,6 +28,8 @@ use crate::{
 const MAX_FILE: u64 = 1024 * 1024;
 /// How many files a pack may have.
 const MAX_FILES: usize = 5000;
+/// Where the lead begins in a team's file.
+const SUPERVISOR: &str = "[supervisor]";
 
 /// A pack that was read and checked.
 ///
@@ -92,6 +99,19 @@ pub(super) struct TeamFile {
     pub(super) supervisor: AgentSpec,
 }
 
+impl<T> Found<T> {
+    pub(super) fn place(&self) -> Place<'_> {
+        Place::new(&self.file, &self.text)
+    }
+}
+
+impl Found<TeamFile> {
+    /// Where the lead is.
+    pub(super) fn lead(&self) -> Place<'_> {
+        self.place().below(SUPERVISOR)
+    }
+}
+
 impl Pack {
     /// Reads and checks the pack in a folder; blocks on the disk.
     ///
@@ -120,24 +140,26 @@ impl Pack {
     pub fn check(folder: &Path) -> (Option<Self>, Vec<Diagnostic>) {
         let mut reader = Reader { folder, problems: Vec::new(), files: 0 };
         let manifest: Option<Found<Manifest>> = reader.file(Path::new("pack.toml"));
-        let schemas: BTreeMap<String, Value> =
-            reader.folder("schemas").into_iter().map(|found| (stem(&found.file), found.value)).collect();
+        let schemas = reader.schemas();
         let mut teams: Vec<Found<TeamFile>> = reader.folder("domains");
-        let mut agents: Vec<Found<AgentSpec>> = Vec::new();
+        // A file that lies beside the folders of the teams is read too, and found to be in the wrong place.
+        let mut agents: Vec<Found<AgentSpec>> = reader.folder("agents");
         for sub in reader.folders("agents") {
             agents.extend(reader.folder(&sub));
         }
         let mut problems = reader.problems;
+        let files = if problems.is_empty() { Files::All } else { Files::Some };
         for team in &mut teams {
             team.value.supervisor.domain = Some(Arc::from(team.value.name.as_str()));
-            let (file, text) = (&team.file, &team.text);
-            problems.extend(place_schemas(&mut team.value.supervisor, &schemas, file, text));
+            let place = Place::new(&team.file, &team.text).below(SUPERVISOR);
+            problems.extend(place_schemas(&mut team.value.supervisor, &schemas, place));
         }
         for agent in &mut agents {
-            problems.extend(place_schemas(&mut agent.value, &schemas, &agent.file, &agent.text));
+            let place = Place::new(&agent.file, &agent.text);
+            problems.extend(place_schemas(&mut agent.value, &schemas, place));
         }
         let Some(manifest) = manifest else { return (None, problems) };
-        problems.extend(validate::validate(&manifest, &teams, &agents));
+        problems.extend(validate(&manifest, &teams, &agents, files));
         let retrieval = manifest.value.defaults.retrieval;
         let with_defaults = |mut spec: AgentSpec| {
             spec.retrieval = spec.retrieval.or(retrieval);
@@ -184,11 +206,25 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// The schemas by name; one that cannot be read allows everything, so that it is a problem only once.
+    fn schemas(&mut self) -> BTreeMap<String, Value> {
+        let files = self.files_of("schemas");
+        let read = |file: &PathBuf| {
+            let found = self.file(file).map_or(Value::Bool(true), |found: Found<Value>| found.value);
+            (stem(&file.display().to_string()), found)
+        };
+        files.iter().map(read).collect()
+    }
+
     /// All TOML files of a folder, by name; a folder that does not exist has none.
     fn folder<T: DeserializeOwned>(&mut self, name: &str) -> Vec<Found<T>> {
-        let toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
-        let files: Vec<PathBuf> = self.list(name).into_iter().filter(toml).collect();
+        let files = self.files_of(name);
         files.iter().filter_map(|file| self.file(file)).collect()
+    }
+
+    fn files_of(&mut self, name: &str) -> Vec<PathBuf> {
+        let toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+        self.list(name).into_iter().filter(toml).collect()
     }
 
     /// The folders in a folder, by name.
@@ -256,11 +292,10 @@ impl Reader<'_> {
 fn place_schemas(
     spec: &mut AgentSpec,
     schemas: &BTreeMap<String, Value>,
-    file: &Arc<str>,
-    text: &str,
+    place: Place<'_>,
 ) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
-    let mut place = |schema: &mut Schema, owner: &str, what: &str| {
+    let mut put = |schema: &mut Schema, owner: &str, what: &str| {
         let mut value = schema.as_value().clone();
         let mut messages: Vec<(&str, String)> = refs::resolve(&mut value, schemas)
             .into_iter()
@@ -273,18 +308,15 @@ fn place_schemas(
             messages.push(("invalid_schema", format!("{err}")));
         }
         problems.extend(messages.into_iter().map(|(code, message)| {
-            let offset = text.find(&format!("\"{owner}\"")).unwrap_or(0);
-            Diagnostic::error(code, format!("{what} of `{owner}`: {message}"))
-                .in_file(Arc::clone(file))
-                .at_offset(text, offset)
+            place.problem("name", owner, code, format!("{what} of `{owner}`: {message}"))
         }));
     };
     for capability in &mut spec.capabilities {
-        place(&mut capability.input, &capability.name, "input");
-        place(&mut capability.output, &capability.name, "output");
+        put(&mut capability.input, &capability.name, "input");
+        put(&mut capability.output, &capability.name, "output");
     }
     if let Some(output) = &mut spec.output {
-        place(output, spec.name.as_str(), "output");
+        put(output, spec.name.as_str(), "output");
     }
     problems
 }

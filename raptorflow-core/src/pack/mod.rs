@@ -5,6 +5,7 @@
 mod install;
 mod load;
 mod manifest;
+mod place;
 mod refs;
 mod validate;
 

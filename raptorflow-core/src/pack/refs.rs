@@ -6,38 +6,58 @@ use serde_json::Value;
 
 /// How deep a pack's schemas may refer to each other.
 const MAX_DEPTH: usize = 8;
+/// How many references one schema may lead to in all; schemas that name each other often would grow without end.
+const MAX_PLACED: usize = 1000;
 const SCHEME: &str = "pack:";
 
 /// Puts the pack's schemas in place; each reference that does not resolve is a message.
 pub(super) fn resolve(value: &mut Value, schemas: &BTreeMap<String, Value>) -> Vec<String> {
-    let mut problems = Vec::new();
-    walk(value, schemas, 0, &mut problems);
-    problems
+    let mut walk = Walk { schemas, placed: 0, problems: Vec::new() };
+    walk.visit(value, 0);
+    walk.problems
 }
 
-fn walk(value: &mut Value, schemas: &BTreeMap<String, Value>, depth: usize, problems: &mut Vec<String>) {
-    if let Some(name) = reference(value) {
-        match schemas.get(&name) {
-            Some(_) if depth >= MAX_DEPTH => {
-                problems
-                    .push(format!("`{SCHEME}{name}` refers to itself, or is nested over {MAX_DEPTH} deep"));
-            }
-            Some(schema) => {
-                *value = schema.clone();
-                walk(value, schemas, depth + 1, problems);
-            }
-            None => {
-                let known: Vec<&str> = schemas.keys().map(String::as_str).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                problems.push(format!("no schema `{name}` in the pack; known: {known}"));
-            }
+struct Walk<'a> {
+    schemas: &'a BTreeMap<String, Value>,
+    placed: usize,
+    problems: Vec<String>,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, value: &mut Value, depth: usize) {
+        if let Some(name) = reference(value) {
+            return self.place(value, &name, depth);
         }
-        return;
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|item| self.visit(item, depth)),
+            Value::Object(fields) => fields.values_mut().for_each(|item| self.visit(item, depth)),
+            _ => {}
+        }
     }
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, schemas, depth, problems)),
-        Value::Object(fields) => fields.values_mut().for_each(|item| walk(item, schemas, depth, problems)),
-        _ => {}
+
+    fn place(&mut self, value: &mut Value, name: &str, depth: usize) {
+        let Some(schema) = self.schemas.get(name) else {
+            let known: Vec<&str> = self.schemas.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return self.problem(format!("no schema `{name}` in the pack; known: {known}"));
+        };
+        if depth >= MAX_DEPTH {
+            return self
+                .problem(format!("`{SCHEME}{name}` refers to itself, or is nested over {MAX_DEPTH} deep"));
+        }
+        self.placed += 1;
+        if self.placed > MAX_PLACED {
+            return self.problem(format!("over {MAX_PLACED} references in one schema"));
+        }
+        *value = schema.clone();
+        self.visit(value, depth + 1);
+    }
+
+    /// The same is said once.
+    fn problem(&mut self, problem: String) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 }
 

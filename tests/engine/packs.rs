@@ -170,6 +170,7 @@ fn each_mistake_is_told_once_with_its_file_and_line() {
         let blamed = if (*file, *code) == (TEAM, "duplicate_name") { AGENT } else { blamed };
         let expected = format!("{blamed}:{} {code}", line(folder.path(), blamed, *at, needle));
         let (_, problems) = Pack::check(folder.path());
+        assert!(problems.iter().all(|it| it.column > 0));
         assert_eq!(shown(&problems), [expected], "{file}: `{from}` to `{to}`");
         let err = Pack::load(folder.path()).unwrap_err();
         assert_eq!((err.kind(), err.get("problems")), (ErrorKind::InvalidInput, Some("1")));

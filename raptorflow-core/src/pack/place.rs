@@ -20,7 +20,7 @@ impl<'a> Place<'a> {
 
     /// The file from the line of a table's header on, if it has one.
     pub(super) fn below(self, header: &str) -> Self {
-        let is_header = |line: &str| line.trim_end() == header;
+        let is_header = |line: &str| (line.trim_end() == header).then_some(0);
         Self { from: self.offset(0, is_header).unwrap_or(self.from), ..self }
     }
 
@@ -29,7 +29,7 @@ impl<'a> Place<'a> {
         self.file
     }
 
-    /// A problem at the first line `key = "value"`, or at the beginning where there is none.
+    /// A problem at the value of the first line `key = "value"`, or at the beginning where there is none.
     pub(super) fn problem(self, key: &str, value: &str, code: &str, message: String) -> Diagnostic {
         self.problem_of(0, key, value, code, message)
     }
@@ -43,29 +43,25 @@ impl<'a> Place<'a> {
         code: &str,
         message: String,
     ) -> Diagnostic {
-        let offset = self.offset(nth, |line| assigns(line, key, value)).unwrap_or(self.from);
+        let offset = self.offset(nth, |line| assigned(line, key, value)).unwrap_or(self.from);
         Diagnostic::error(code, message).in_file(Arc::clone(self.file)).at_offset(self.text, offset)
     }
 
-    fn offset(self, nth: usize, wanted: impl Fn(&str) -> bool) -> Option<usize> {
+    /// Where the `nth` line is in which something is found, and where in it.
+    fn offset(self, nth: usize, find: impl Fn(&str) -> Option<usize>) -> Option<usize> {
         let lines = self.text.get(self.from..)?.split_inclusive('\n').scan(self.from, |next, line| {
             let start = *next;
             *next += line.len();
             Some((start, line))
         });
-        lines.filter(|(_, line)| wanted(line)).map(|(start, _)| start).nth(nth)
+        lines.filter_map(|(start, line)| Some(start + find(line)?)).nth(nth)
     }
 }
 
-/// Whether a line is `key = "value"`, or begins with `key =` when the value is empty.
-fn assigns(line: &str, key: &str, value: &str) -> bool {
-    let rest = line.trim_start().strip_prefix(key).and_then(|rest| rest.trim_start().strip_prefix('='));
-    rest.is_some_and(|rest| {
-        let rest = rest.trim_start();
-        value.is_empty()
-            || rest
-                .strip_prefix(['"', '\''])
-                .and_then(|rest| rest.strip_prefix(value))
-                .is_some_and(|rest| rest.starts_with(['"', '\'']))
-    })
+/// Where the value is in a line `key = "value"`, or in any line `key = …` when the value is empty.
+fn assigned(line: &str, key: &str, value: &str) -> Option<usize> {
+    let rest = line.trim_start().strip_prefix(key)?.trim_start().strip_prefix('=')?.trim_start();
+    let quote = ['"', '\''];
+    let text = || rest.strip_prefix(quote)?.strip_prefix(value)?.strip_prefix(quote);
+    (value.is_empty() || text().is_some()).then_some(line.len() - rest.len())
 }

@@ -16,6 +16,7 @@ mod orchestration;
 mod ownership;
 mod packs;
 mod privacy;
+mod public_api;
 mod retrieval;
 mod routing;
 mod support;

@@ -1,6 +1,6 @@
 //! Does the I/O that `AgentRun` asks for: appends each fact, then acts on it, then tells the bus.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use futures_util::StreamExt as _;
 use serde_json::json;
@@ -37,7 +37,9 @@ pub(super) async fn drive(agent: &LlmAgent, session: &Session, input: &AgentInpu
     run.reopen();
     let capability = input.capability.as_deref().map(|name| spec.capability(name)).transpose()?;
     let session = timed(session, spec, capability);
-    observed(&session, spec, Driver { agent, session: &session, tools }.run(run)).await
+    let driver = Driver { agent, session: &session, tools };
+    // By reference: each future that it were moved into would keep room for it.
+    observed(&session, spec, pin!(driver.run(run))).await
 }
 
 /// The session within the time that an agent, and the capability that is wanted of it, may take.
@@ -226,7 +228,7 @@ impl Driver<'_> {
         let key =
             if path.is_empty() { format!("{run_id}/{step}") } else { format!("{run_id}/{path}/{step}") };
         let keyed = ctx.with_idempotency_key(key);
-        let mut results = std::pin::pin!(dispatch_stream(&keyed, &self.tools, &calls, &config));
+        let mut results = pin!(dispatch_stream(&keyed, &self.tools, &calls, &config));
         while let Some(result) = results.next().await {
             let (_, result) = result?;
             let mut executed = event(ctx, self.agent.spec(), EventKind::CapabilityExecuted);

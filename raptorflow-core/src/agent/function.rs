@@ -1,6 +1,11 @@
 //! `FunctionAgent`: an agent that is a function of the host.
 
-use std::{fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
@@ -91,7 +96,7 @@ impl Actor for FunctionAgent {
             session.means().bus.publish(ctx, event(ctx, &self.spec, EventKind::CapabilityExecuted)).await?;
             Ok(AgentOutput::new(output))
         };
-        driver::observed(&session, &self.spec, work).await
+        driver::observed(&session, &self.spec, pin!(work)).await
     }
 }
 

@@ -50,13 +50,15 @@ impl Options {
 /// Works until the end; when the host's token is cancelled meanwhile, the run's is too.
 ///
 /// The run keeps a token of its own, because a shutdown of the engine stops it as well.
-async fn tied<T>(host: Option<Cancel>, run: Cancel, work: impl Future<Output = T>) -> T {
-    let Some(host) = host else { return work.await };
-    let mut work = pin!(work);
-    tokio::select! {
-        biased;
-        () = host.cancelled() => run.cancel(),
-        ended = &mut work => return ended,
+///
+/// It takes the work by reference: a future that was moved into this one would be kept in it more than once.
+async fn tied<T>(host: Option<Cancel>, run: Cancel, mut work: Pin<&mut impl Future<Output = T>>) -> T {
+    if let Some(host) = host {
+        tokio::select! {
+            biased;
+            () = host.cancelled() => run.cancel(),
+            ended = &mut work => return ended,
+        }
     }
     work.await
 }
@@ -111,8 +113,9 @@ macro_rules! options {
                 let (engine, cancel, host) =
                     (self.engine.clone(), ctx.cancel().clone(), self.options.cancel.clone());
                 let run = ctx.run_id();
-                let prepared = tied(host.clone(), cancel.clone(), self.prepare(ctx)).await?;
-                let work = tied(host, cancel.clone(), prepared.finish(engine.clone()));
+                let prepared = tied(host.clone(), cancel.clone(), pin!(self.prepare(ctx))).await?;
+                let (tied_engine, tied_cancel) = (engine.clone(), cancel.clone());
+                let work = async move { tied(host, tied_cancel, pin!(prepared.finish(tied_engine))).await };
                 let task = engine.runtime().tasks().spawn("engine.run", work);
                 Ok(Run::new(engine, run, cancel, events, task))
             }
@@ -127,7 +130,8 @@ macro_rules! options {
                     let ctx = self.options.context(&self.engine, self.run_id());
                     let (engine, cancel, host) =
                         (self.engine.clone(), ctx.cancel().clone(), self.options.cancel.clone());
-                    tied(host, cancel, async { self.prepare(ctx).await?.finish(engine).await }).await
+                    let work = pin!(async { self.prepare(ctx).await?.finish(engine).await });
+                    tied(host, cancel, work).await
                 })
             }
         }

@@ -1,6 +1,6 @@
 //! `Orchestrator`: accepts a task, routes it to teams, runs their agents in parallel and combines what they say.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, pin::pin, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -266,7 +266,7 @@ impl Actor for Orchestrator {
 
     async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
         let task = Task::from_input(input)?;
-        observed(session, &self.spec, self.orchestrate(session, &task)).await
+        observed(session, &self.spec, pin!(self.orchestrate(session, &task))).await
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
 const MAX_OPENED: usize = 256;
 
 /// What a host may set for a provider; what is not set is the provider's default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ProviderSettings {
@@ -35,6 +35,17 @@ pub struct ProviderSettings {
     pub organization: Option<String>,
     /// Further headers of every request; never logged.
     pub headers: BTreeMap<String, String>,
+}
+
+impl Debug for ProviderSettings {
+    /// Names the headers and never their values, which may be keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderSettings")
+            .field("base_url", &self.base_url)
+            .field("organization", &self.organization)
+            .field("headers", &self.headers.keys())
+            .finish()
+    }
 }
 
 impl ProviderSettings {
@@ -341,6 +352,13 @@ mod tests {
             assert_eq!(err.kind(), ErrorKind::InvalidInput);
             assert!(err.message().contains("provider:model"), "{err}");
         }
+    }
+
+    #[test]
+    fn debug_text_names_headers_and_never_their_values() {
+        let headers = BTreeMap::from([("x-api-key".to_owned(), "canary".to_owned())]);
+        let shown = format!("{:?}", ProviderSettings { headers, ..ProviderSettings::default() });
+        assert!(shown.contains("x-api-key") && !shown.contains("canary"), "{shown}");
     }
 
     #[tokio::test]

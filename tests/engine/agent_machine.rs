@@ -220,7 +220,7 @@ fn facts_that_do_not_fit_are_a_conflict_and_change_nothing() {
 fn facts_about_other_things_change_nothing() {
     let mut run = new_run(&spec(&json!({})));
     let state = run.clone();
-    apply(&mut run, [Fact::ExecutionResumed, Fact::StepCompleted { value: json!(1) }]);
+    apply(&mut run, [Fact::ExecutionResumed, Fact::StepCompleted { value: json!(1), took: None }]);
     assert_eq!(run, state);
     assert_eq!(run.into_output().unwrap_err().kind(), ErrorKind::Internal);
 }

@@ -104,7 +104,7 @@ impl Actor for FunctionAgent {
 fn recorded(session: &Session) -> Option<Value> {
     let entries = session.journal().recorded(session.ctx().child(STEP).path());
     entries.into_iter().find_map(|entry| match entry.fact {
-        Fact::StepCompleted { value } => Some(value),
+        Fact::StepCompleted { value, .. } => Some(value),
         _ => None,
     })
 }

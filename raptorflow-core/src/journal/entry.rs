@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -69,10 +70,67 @@ pub enum Fact {
     ExecutionCancelled,
     /// The run was taken up again, after its process ended or the run failed.
     ExecutionResumed,
+    /// Somebody asked the run to begin nothing new; said from outside, see [`crate::journal::Journals::pause`].
+    ExecutionPaused,
+    /// Somebody let a paused run go on; said from outside.
+    ExecutionContinued,
+    /// Somebody asked the owner of the run to cancel it; said from outside.
+    CancelRequested,
+    /// The entries before this one are those of another run.
+    ExecutionForked {
+        /// The other run.
+        from: RunId,
+        /// How many of its entries were taken.
+        at: u64,
+    },
+    /// What the steps of a workflow are, so that a later resume can tell whether they have changed.
+    DefinitionRecorded {
+        /// The digest of each step by its name, in the order of definition.
+        steps: Arc<IndexMap<Arc<str>, Arc<str>>>,
+    },
+    /// A run of its own was begun as a part of this one.
+    ChildStarted {
+        /// The other run.
+        run: RunId,
+        /// What it runs.
+        target: Arc<str>,
+    },
+    /// Somebody answered a question or said something to the run; said from outside.
+    SignalReceived {
+        /// What it answers: the path of a gate, or a name that the host and its code agreed on.
+        name: Arc<str>,
+        /// The answer.
+        value: Value,
+        /// Who said it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Arc<str>>,
+    },
+    /// The run waits for a point in time.
+    TimerSet {
+        /// The point in time.
+        due: Timestamp,
+    },
+    /// The point in time has come.
+    TimerFired,
+    /// Work under a key failed and is tried again.
+    RetryTriggered {
+        /// Which attempt failed, from 1.
+        attempt: u32,
+        /// Why.
+        error: Error,
+    },
+    /// A workflow failed, and what its steps did is being taken back.
+    RollbackStarted {
+        /// Why it failed.
+        error: Error,
+    },
     /// Work under a key ended; asked for again, the value is given instead of doing the work.
     StepCompleted {
         /// The value.
         value: Value,
+        /// How long it took, in microseconds.
+        #[serde(default, rename = "us", skip_serializing_if = "Option::is_none")]
+        took: Option<u64>,
     },
     /// Work under a key failed; it is tried again only when the run as a whole failed after it and is resumed.
     StepFailed {
@@ -109,6 +167,18 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// Whether it is said to a run from outside, by whoever does not own it.
+    #[must_use]
+    pub const fn is_external(&self) -> bool {
+        matches!(
+            self,
+            Self::ExecutionPaused
+                | Self::ExecutionContinued
+                | Self::CancelRequested
+                | Self::SignalReceived { .. }
+        )
+    }
+
     /// Whether nothing can follow it: the run is complete or was cancelled.
     #[must_use]
     pub const fn is_final(&self) -> bool {

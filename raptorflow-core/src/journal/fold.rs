@@ -15,6 +15,8 @@ pub enum RunStatus {
     /// It has not ended; whether a process works on it is a matter of its lease.
     #[default]
     Running,
+    /// It begins nothing new until somebody lets it go on.
+    Paused,
     /// It ended with an answer.
     Completed,
     /// It ended with an error.
@@ -99,6 +101,8 @@ impl Summary {
                 self.end(RunStatus::Failed, entry.time);
                 self.error = Some(error.clone());
             }
+            Fact::ExecutionPaused => self.status = RunStatus::Paused,
+            Fact::ExecutionContinued => self.status = RunStatus::Running,
             Fact::ExecutionResumed => {
                 self.status = RunStatus::Running;
                 (self.ended, self.error) = (None, None);

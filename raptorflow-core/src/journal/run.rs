@@ -93,7 +93,7 @@ impl Journal {
             }
             at_path.entry(Arc::clone(&entry.path)).or_default().push(index);
             let step = match &entry.fact {
-                Fact::StepCompleted { value } => Step::Completed(value.clone()),
+                Fact::StepCompleted { value, .. } => Step::Completed(value.clone()),
                 Fact::StepFailed { error } => Step::Failed(error.clone()),
                 _ => continue,
             };
@@ -204,6 +204,8 @@ impl Journal {
             Begun::Working(working) => working,
         };
         let ctx = ctx.with_idempotency_key(format!("{}/{path}", self.run_id()));
+        let clock = ctx.runtime().clock();
+        let start = clock.elapsed();
         match work(ctx.clone()).await {
             Ok(done) => {
                 let value = serde_json::to_value(&done).map_err(|err| {
@@ -211,7 +213,8 @@ impl Journal {
                         .with("path", &path)
                         .caused_by(err)
                 })?;
-                let fact = Fact::StepCompleted { value };
+                let took = u64::try_from(clock.elapsed().saturating_sub(start).as_micros()).ok();
+                let fact = Fact::StepCompleted { value, took };
                 self.append(&ctx, std::slice::from_ref(&fact)).await?;
                 working.end(fact);
                 Ok(done)
@@ -338,7 +341,7 @@ struct Working<'a> {
 impl Working<'_> {
     fn end(self, fact: Fact) {
         let step = match fact {
-            Fact::StepCompleted { value } => Step::Completed(value),
+            Fact::StepCompleted { value, .. } => Step::Completed(value),
             Fact::StepFailed { error } => Step::Failed(error),
             _ => return,
         };

@@ -222,6 +222,11 @@ impl Storage {
         self.0.log.streams(ctx, prefix, after, limit).await
     }
 
+    /// See [`Log::grown`].
+    pub async fn grown(&self, ctx: &Context, stream: &str, length: u64, patience: Duration) -> Result<()> {
+        self.0.log.grown(ctx, stream, length, patience).await
+    }
+
     /// See [`Log::remove`].
     pub async fn remove(&self, ctx: &Context, stream: &str) -> Result<bool> {
         self.0.log.remove(ctx, stream).await

@@ -1,6 +1,6 @@
 //! `Log`: append records to a stream and read them from an offset.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -98,6 +98,15 @@ pub trait Log: Debug + Send + Sync + 'static {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>>;
+
+    /// Waits until a stream may be longer than `length`, or `patience` has passed; may return early.
+    ///
+    /// A store that is told of others' appends returns soon after one; the default is to wait for all of `patience`.
+    async fn grown(&self, ctx: &Context, stream: &str, length: u64, patience: Duration) -> Result<()> {
+        let _ = (stream, length);
+        ctx.runtime().clock().sleep(patience).await;
+        Ok(())
+    }
 
     /// Forgets a stream and says whether it existed.
     async fn remove(&self, ctx: &Context, stream: &str) -> Result<bool>;

@@ -34,7 +34,7 @@ fn completed() -> Fact {
 }
 
 fn signal(number: usize) -> Fact {
-    Fact::StepCompleted { value: number.to_string().into() }
+    Fact::StepCompleted { value: number.to_string().into(), took: None }
 }
 
 fn setup() -> (Context, Storage, Journals) {

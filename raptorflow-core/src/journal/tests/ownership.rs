@@ -122,7 +122,7 @@ fn running(opened: Opened) -> (Journal, Arc<[Entry]>) {
 }
 
 fn signal() -> Fact {
-    Fact::StepCompleted { value: Value::Null }
+    Fact::StepCompleted { value: Value::Null, took: None }
 }
 
 #[tokio::test]

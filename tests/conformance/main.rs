@@ -11,6 +11,7 @@ mod chat;
 mod child;
 mod model;
 mod sqlite;
+mod upkeep;
 
 use std::{env, process::ExitCode};
 
@@ -24,5 +25,6 @@ fn main() -> ExitCode {
     let mut trials = backends::trials(&required);
     trials.extend(model::trials());
     trials.extend(sqlite::trials());
+    trials.extend(upkeep::trials());
     run(&Arguments::from_args(), trials).exit_code()
 }

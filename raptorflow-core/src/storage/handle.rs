@@ -12,6 +12,7 @@ use crate::{
         Append, Capability, Expect, Grant, KeyValue, Lease, Log, MemoryStore, Record, Scan, StorageRegistry,
         Versioned,
     },
+    types::TenantId,
 };
 
 /// Keys, streams and leases of one store; cloning shares it.
@@ -93,6 +94,7 @@ impl Storage {
     /// A handle over three backends.
     ///
     /// A [`crate::storage::Fence`] is checked by the log, so `log` and `lease` must share the leases they know.
+    /// Tenants are listed by the log, so it must know those of `key_value`.
     #[must_use]
     pub fn from_parts(key_value: Arc<dyn KeyValue>, log: Arc<dyn Log>, lease: Arc<dyn Lease>) -> Self {
         Self(Arc::new(Parts { key_value, log, lease, memory: None }))
@@ -230,6 +232,16 @@ impl Storage {
     /// See [`Log::remove`].
     pub async fn remove(&self, ctx: &Context, stream: &str) -> Result<bool> {
         self.0.log.remove(ctx, stream).await
+    }
+
+    /// See [`Log::tenants`].
+    pub async fn tenants(
+        &self,
+        ctx: &Context,
+        after: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<Vec<TenantId>> {
+        self.0.log.tenants(ctx, after, limit).await
     }
 
     /// See [`Lease::acquire`].

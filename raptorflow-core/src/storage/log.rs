@@ -5,7 +5,11 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{error::Result, runtime::Context};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    runtime::Context,
+    types::TenantId,
+};
 
 /// Proof of ownership that an append is checked against; see [`crate::storage::Lease`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,17 @@ pub struct Record {
     pub data: Bytes,
 }
 
+/// What [`Log::erase`] forgot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// How many keys.
+    pub keys: u64,
+    /// How many streams.
+    pub streams: u64,
+    /// How many leases, lapsed ones included.
+    pub leases: u64,
+}
+
 /// Append-only streams of one tenant.
 ///
 /// # Contract
@@ -64,6 +79,9 @@ pub struct Record {
 /// - `remove` of a stream forgets its records and says whether there were any; it starts again at 0.
 /// - an append without records checks its conditions, changes nothing and makes no stream.
 /// - streams of one tenant are invisible to another.
+/// - `tenants` yields the names of those that have a key or a stream, in byte order, after `after`, at most `limit`.
+/// - `erase` forgets every key, stream and lease of its tenant and of no other, and says how many.
+/// - after `erase` an older fence is `Conflict`, and versions and tokens go on growing.
 /// - a stream name is 1 to 1,024 bytes without NUL; another is `InvalidInput`.
 ///
 /// # Examples
@@ -111,8 +129,33 @@ pub trait Log: Debug + Send + Sync + 'static {
     /// Forgets a stream and says whether it existed.
     async fn remove(&self, ctx: &Context, stream: &str) -> Result<bool>;
 
+    /// Names of tenants with a key or a stream in this store, after `after`, in byte order; whoever asks.
+    ///
+    /// # Errors
+    /// `Unsupported` by default, for a log that stands in front of another and is not asked.
+    async fn tenants(&self, ctx: &Context, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantId>> {
+        let _ = (ctx, after, limit);
+        Err(unsupported("storage.tenants", "the store does not list its tenants"))
+    }
+
+    /// Forgets every key, stream and lease that this store has of the context's tenant, all at once.
+    ///
+    /// Their bytes are gone too, where the store can see to it: a file holds them no longer when this returns.
+    /// What stays is the name of the tenant with the newest version and the newest token, so that none is given twice.
+    ///
+    /// # Errors
+    /// `Unsupported` by default, for a log that stands in front of another and is not asked.
+    async fn erase(&self, ctx: &Context) -> Result<Erased> {
+        let _ = ctx;
+        Err(unsupported("storage.erase", "the store does not erase a tenant"))
+    }
+
     /// Waits for queued writes and gives back what is held; a second call does nothing.
     async fn close(&self) -> Result<()> {
         Ok(())
     }
+}
+
+fn unsupported(operation: &'static str, message: &'static str) -> Error {
+    Error::new(ErrorKind::Unsupported, operation, message)
 }

@@ -6,6 +6,7 @@
 
 mod backends;
 mod check;
+mod erase;
 mod handle;
 mod key_value;
 mod lease;
@@ -19,5 +20,5 @@ pub use check::{check_fence, check_length, check_name, check_version, scan_start
 pub use handle::Storage;
 pub use key_value::{Capability, Expect, KeyValue, Scan, Versioned};
 pub use lease::{Grant, Lease};
-pub use log::{Append, Fence, Log, Record};
+pub use log::{Append, Erased, Fence, Log, Record};
 pub use registry::StorageRegistry;

@@ -15,8 +15,8 @@ use crate::{
     error::Result,
     runtime::Context,
     storage::{
-        Append, Capability, Expect, Fence, Grant, KeyValue, Lease, Log, Record, Scan, Versioned, check_fence,
-        check_length, check_name, check_version, scan_start,
+        Append, Capability, Erased, Expect, Fence, Grant, KeyValue, Lease, Log, Record, Scan, Versioned,
+        check_fence, check_length, check_name, check_version, scan_start,
     },
     types::{TenantId, Timestamp},
 };
@@ -151,6 +151,27 @@ impl Tenant {
         Ok(length)
     }
 
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.streams.is_empty()
+    }
+
+    /// Forgets everything but what versions and tokens grow from.
+    fn erase(&mut self) -> Erased {
+        let version = self.keys.values().map(|entry| entry.version).max();
+        let token = self.leases.values().map(|held| held.token).max();
+        let erased = Erased {
+            keys: self.keys.len() as u64,
+            streams: self.streams.len() as u64,
+            leases: self.leases.len() as u64,
+        };
+        *self = Self {
+            version_floor: self.version_floor.max(version.unwrap_or(0)),
+            token_floor: self.token_floor.max(token.unwrap_or(0)),
+            ..Self::default()
+        };
+        erased
+    }
+
     fn acquire(&mut self, name: &str, owner: &str, now: Timestamp, expires: Timestamp) -> Option<u64> {
         if let Some(held) = self.leases.get_mut(name) {
             if held.expires > now && *held.owner != *owner {
@@ -265,6 +286,25 @@ impl Log for MemoryStore {
             tenant.names.remove(stream);
             tenant.streams.remove(stream).is_some()
         }))
+    }
+
+    async fn tenants(&self, _ctx: &Context, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantId>> {
+        let mut names: Vec<TenantId> = {
+            let tenants = self.lock();
+            let held = tenants.iter().filter(|(_, tenant)| !tenant.is_empty());
+            held.map(|(name, _)| name)
+                .filter(|name| after.is_none_or(|after| *name > after))
+                .cloned()
+                .collect()
+        };
+        names.sort_unstable();
+        names.truncate(limit);
+        Ok(names)
+    }
+
+    async fn erase(&self, ctx: &Context) -> Result<Erased> {
+        // Not `write`, which would make the tenant.
+        Ok(self.lock().get_mut(ctx.tenant().as_str()).map(Tenant::erase).unwrap_or_default())
     }
 }
 

@@ -151,3 +151,24 @@ pub(super) fn streams(
     }
     Ok(names)
 }
+
+pub(super) fn tenants(conn: &Connection, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantId>> {
+    const OPERATION: &str = "storage.tenants";
+    // No name is empty, so all are after the empty one.
+    let sql = "SELECT name FROM tenants WHERE name > ?1
+               AND (EXISTS (SELECT 1 FROM streams WHERE tenant = tenants.id)
+                    OR EXISTS (SELECT 1 FROM entries WHERE tenant = tenants.id))
+               ORDER BY name LIMIT ?2";
+    let mut select = conn.prepare_cached(sql).or_fault(OPERATION)?;
+    let mut rows =
+        select.query((after.map_or("", TenantId::as_str), signed(limit as u64))).or_fault(OPERATION)?;
+    let mut names = Vec::new();
+    while let Some(row) = rows.next().or_fault(OPERATION)? {
+        let name: String = row.get(0).or_fault(OPERATION)?;
+        let damaged = |err| {
+            Error::new(ErrorKind::Corrupt, OPERATION, "a stored name is none of a tenant").caused_by(err)
+        };
+        names.push(TenantId::new(name).map_err(damaged)?);
+    }
+    Ok(names)
+}

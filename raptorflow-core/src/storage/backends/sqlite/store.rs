@@ -10,8 +10,10 @@ use crate::{
     error::Result,
     runtime::{Context, Runtime},
     storage::{
-        Append, Capability, Expect, Fence, Grant, KeyValue, Lease, Log, Record, Scan, Versioned, check_name,
+        Append, Capability, Erased, Expect, Fence, Grant, KeyValue, Lease, Log, Record, Scan, Versioned,
+        check_name,
     },
+    types::TenantId,
 };
 
 /// Keys, streams and leases in one SQLite file; cloning shares it.
@@ -170,6 +172,20 @@ impl Log for SqliteStore {
         check_name(OPERATION, "stream", stream)?;
         let (tenant, stream) = (ctx.tenant().clone(), stream.to_owned());
         self.writer.submit(OPERATION, move |tables| tables.remove(&tenant, &stream)).await
+    }
+
+    async fn tenants(&self, ctx: &Context, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantId>> {
+        let after = after.cloned();
+        let work = move |conn: &_| read::tenants(conn, after.as_ref(), limit);
+        self.readers.run(ctx, "storage.tenants", work).await
+    }
+
+    async fn erase(&self, ctx: &Context) -> Result<Erased> {
+        const OPERATION: &str = "storage.erase";
+        let tenant = ctx.tenant().clone();
+        let erased = self.writer.submit(OPERATION, move |tables| tables.erase(&tenant)).await?;
+        self.writer.scrub(OPERATION).await?;
+        Ok(erased)
     }
 
     async fn close(&self) -> Result<()> {

@@ -30,7 +30,6 @@ impl<'a> Tables<'a> {
         Self { conn, tenants }
     }
 
-    #[cfg(test)]
     pub(super) fn connection(&self) -> &Connection {
         self.conn
     }
@@ -245,12 +244,22 @@ impl<'a> Tables<'a> {
         Ok(self.number(operation, sql, (tenant,))?.unwrap_or(0))
     }
 
-    fn number(&self, operation: &'static str, sql: &'static str, params: impl Params) -> Result<Option<i64>> {
+    pub(super) fn number(
+        &self,
+        operation: &'static str,
+        sql: &'static str,
+        params: impl Params,
+    ) -> Result<Option<i64>> {
         let mut select = self.conn.prepare_cached(sql).or_fault(operation)?;
         select.query_row(params, |row| row.get(0)).optional().or_fault(operation)
     }
 
-    fn execute(&self, operation: &'static str, sql: &'static str, params: impl Params) -> Result<usize> {
+    pub(super) fn execute(
+        &self,
+        operation: &'static str,
+        sql: &'static str,
+        params: impl Params,
+    ) -> Result<usize> {
         self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute(params)).or_fault(operation)
     }
 }

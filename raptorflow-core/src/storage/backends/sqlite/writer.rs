@@ -10,6 +10,7 @@ use tokio::sync::{
 
 use super::{
     config::SqliteConfig,
+    erase,
     fault::{OrFault as _, closed, fault},
     write::Tables,
 };
@@ -26,6 +27,7 @@ pub(super) struct Writer(Sender<Message>);
 
 enum Message {
     Write(Box<dyn Job>),
+    Scrub(oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<Result<()>>),
 }
 
@@ -104,6 +106,16 @@ impl Writer {
         answer.await.map_err(|_| closed(operation))?
     }
 
+    /// Waits for what is queued and leaves no bytes of rows that are gone; nothing is written meanwhile.
+    ///
+    /// # Cancellation
+    /// It is done to its end in any case.
+    pub(super) async fn scrub(&self, operation: &'static str) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Message::Scrub(reply)).await.map_err(|_| closed(operation))?;
+        answer.await.map_err(|_| closed(operation))?
+    }
+
     /// Waits for what is queued and closes the connection.
     pub(super) async fn close(&self) -> Result<()> {
         let (reply, answer) = oneshot::channel();
@@ -124,18 +136,22 @@ impl Session {
         let mut jobs: Vec<Box<dyn Job>> = Vec::new();
         while let Some(first) = queue.blocking_recv() {
             let mut next = Some(first);
-            let mut close = None;
+            let (mut scrub, mut close) = (None, None);
             while let Some(message) = next.take() {
                 match message {
                     Message::Write(job) if job.abandoned() => {}
                     Message::Write(job) => jobs.push(job),
+                    Message::Scrub(reply) => scrub = Some(reply),
                     Message::Close(reply) => close = Some(reply),
                 }
-                if jobs.len() < batch && close.is_none() {
+                if jobs.len() < batch && scrub.is_none() && close.is_none() {
                     next = queue.try_recv().ok();
                 }
             }
             self.commit(&mut jobs);
+            if let Some(reply) = scrub {
+                let _ = reply.send(erase::scrub(&self.conn));
+            }
             if let Some(reply) = close {
                 let ended = self.conn.close().map_err(|(_, err)| fault("storage.close", err));
                 let _ = reply.send(ended);

@@ -5,6 +5,7 @@ mod lease;
 mod list;
 mod log;
 mod subject;
+mod tenants;
 
 pub use list::storage_cases;
 pub use subject::StorageSubject;

@@ -1,5 +1,7 @@
 //! `Summary`: what the entries of a run add up to.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -23,6 +25,18 @@ pub enum RunStatus {
     Failed,
     /// It was cancelled.
     Cancelled,
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
 }
 
 /// A run in short: a pure fold over its entries.
@@ -103,7 +117,7 @@ impl Summary {
             }
             Fact::ExecutionPaused => self.status = RunStatus::Paused,
             Fact::ExecutionContinued => self.status = RunStatus::Running,
-            Fact::ExecutionResumed => {
+            Fact::ExecutionResumed | Fact::ExecutionForked { .. } => {
                 self.status = RunStatus::Running;
                 (self.ended, self.error) = (None, None);
             }

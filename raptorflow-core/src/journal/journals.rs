@@ -1,32 +1,18 @@
 //! `Journals`: creates, opens, reads and lists runs.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-
-use bytes::Bytes;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     error::{Error, ErrorKind, Result},
     journal::{
         Entry, Fact, Journal, Summary,
-        entry::{decode, encode},
-        keeper::Keeper,
-        tail::Tails,
+        entry::decode,
+        shared::{Name, PAGE, PREFIX, Shared},
     },
     runtime::{Context, Runtime},
     storage::{Append, Grant, Storage},
     types::RunId,
 };
-
-/// What the streams and leases of runs are called before their id.
-const PREFIX: &str = "run/";
-/// How many entries are read at once.
-const PAGE: usize = 512;
-/// Scratch room that a large fact needed is not kept beyond this, in bytes.
-const KEEP_SCRATCH: usize = 64 * 1024;
 
 /// Settings of the journals of one process.
 #[derive(Clone, Debug)]
@@ -75,15 +61,6 @@ impl Default for JournalConfig {
 #[derive(Clone, Debug)]
 pub struct Journals(pub(super) Arc<Shared>);
 
-pub(super) struct Shared {
-    pub(super) storage: Storage,
-    pub(super) config: JournalConfig,
-    pub(super) tails: Tails,
-    owner: Arc<str>,
-    keeper: Arc<Keeper>,
-    scratch: Mutex<Vec<u8>>,
-}
-
 /// A run that was opened.
 #[derive(Clone, Debug)]
 pub enum Opened {
@@ -107,10 +84,7 @@ impl Journals {
     /// The journals of a store.
     #[must_use]
     pub fn new(storage: Storage, runtime: Runtime, config: JournalConfig) -> Self {
-        let owner = config.owner.clone().unwrap_or_else(|| Arc::from(runtime.ids().run().to_string()));
-        let keeper = Keeper::new(storage.clone(), runtime, config.lease_ttl, config.heartbeat);
-        let tails = Tails::default();
-        Self(Arc::new(Shared { storage, config, tails, owner, keeper, scratch: Mutex::default() }))
+        Self(Arc::new(Shared::new(storage, runtime, config)))
     }
 
     /// Begins the context's run with its first facts and owns it.
@@ -131,7 +105,7 @@ impl Journals {
             )
             .with("run", run));
         }
-        let records = self.0.encode(ctx, facts)?;
+        let records = self.0.encode(ctx.now(), ctx.path(), facts)?;
         let exists =
             || Error::new(ErrorKind::AlreadyExists, "journal.create", "there is such a run").with("run", run);
         let place = self.0.keeper.reserve(ctx).map_err(|err| exists().caused_by(err))?;
@@ -142,12 +116,15 @@ impl Journals {
             records,
             ..Append::to(&grant.fence.lease)
         };
-        if let Err(err) = self.0.storage.append(ctx, append).await {
-            self.release(ctx, &grant).await;
-            return Err(if err.kind() == ErrorKind::Conflict { exists().caused_by(err) } else { err });
-        }
-        self.0.tails.notify(ctx);
-        Ok(Journal::new(Arc::clone(&self.0), ctx.clone(), grant, place, Arc::default()))
+        let length = match self.0.storage.append(ctx, append).await {
+            Ok(length) => length,
+            Err(err) => {
+                self.release(ctx, &grant).await;
+                return Err(if err.kind() == ErrorKind::Conflict { exists().caused_by(err) } else { err });
+            }
+        };
+        self.0.tails.notify(ctx.tenant(), run);
+        Ok(Journal::new(Arc::clone(&self.0), ctx.clone(), grant, place, Arc::default(), length))
     }
 
     /// Takes the context's run up again: loads its entries, owns it, and records that it was resumed.
@@ -177,16 +154,47 @@ impl Journals {
         }
         let place = self.0.keeper.reserve(ctx)?;
         let grant = self.wait_for_lease(ctx).await?;
-        // The owner before may have appended until now, and has no way to do so any more.
-        let loaded = self.load(ctx, run, &mut entries).await;
-        if loaded.is_err() || ended(&entries) {
-            self.release(ctx, &grant).await;
-            return loaded.map(|()| Opened::ended(entries));
+        match self.take_up(ctx, &grant, &mut entries).await {
+            Ok(Some(length)) => {
+                let entries: Arc<[Entry]> = entries.into();
+                let shared = Arc::clone(&self.0);
+                let journal = Journal::new(shared, ctx.clone(), grant, place, Arc::clone(&entries), length);
+                self.0.tails.notify(ctx.tenant(), run);
+                Ok(Opened::Running { journal, entries })
+            }
+            ended => {
+                self.release(ctx, &grant).await;
+                ended.map(|_| Opened::ended(entries))
+            }
         }
-        let entries: Arc<[Entry]> = entries.into();
-        let journal = Journal::new(Arc::clone(&self.0), ctx.clone(), grant, place, Arc::clone(&entries));
-        journal.append(ctx, &[Fact::ExecutionResumed]).await?;
-        Ok(Opened::Running { journal, entries })
+    }
+
+    /// Loads what the owner before appended until now, and records that the run was resumed; `None` when it has ended.
+    async fn take_up(&self, ctx: &Context, grant: &Grant, entries: &mut Vec<Entry>) -> Result<Option<u64>> {
+        let resumed = self.0.encode(ctx.now(), ctx.path(), &[Fact::ExecutionResumed])?;
+        let mut conflict = None;
+        loop {
+            let known = entries.len();
+            self.load(ctx, ctx.run_id(), entries).await?;
+            if ended(entries) {
+                return Ok(None);
+            }
+            // The owner before has no way to append any more; those outside have, and each time something is new.
+            if let Some(err) = conflict.take_if(|_| known == entries.len()) {
+                return Err(err);
+            }
+            let append = Append {
+                expected: Some(entries.len() as u64),
+                fence: Some(&grant.fence),
+                records: resumed.clone(),
+                ..Append::to(&grant.fence.lease)
+            };
+            match self.0.storage.append(ctx, append).await {
+                Ok(length) => return Ok(Some(length)),
+                Err(err) if err.kind() == ErrorKind::Conflict => conflict = Some(err),
+                Err(err) => return Err(err),
+            }
+        }
     }
 
     /// Entries of a run from a sequence on, at most `limit`; none of a run that does not exist.
@@ -245,7 +253,7 @@ impl Journals {
         Ok(runs)
     }
 
-    async fn load(&self, ctx: &Context, run: RunId, entries: &mut Vec<Entry>) -> Result<()> {
+    pub(super) async fn load(&self, ctx: &Context, run: RunId, entries: &mut Vec<Entry>) -> Result<()> {
         loop {
             let page = self.read(ctx, run, entries.len() as u64, PAGE).await?;
             let last = page.len() < PAGE;
@@ -295,52 +303,6 @@ impl Journals {
 impl Opened {
     fn ended(entries: Vec<Entry>) -> Self {
         Self::Ended { summary: Summary::of(&entries), entries: entries.into() }
-    }
-}
-
-impl Shared {
-    /// How many entries a run has.
-    pub(super) async fn length(&self, ctx: &Context, run: RunId) -> Result<u64> {
-        self.storage.length(ctx, Name::of(run).as_str()).await
-    }
-
-    /// The stored form of facts at the context's path.
-    pub(super) fn encode(&self, ctx: &Context, facts: &[Fact]) -> Result<Vec<Bytes>> {
-        // Another thread may write with it now; then this one takes its own.
-        let Ok(mut scratch) = self.scratch.try_lock() else {
-            return encode(ctx.now(), ctx.path(), facts, &mut Vec::new());
-        };
-        let records = encode(ctx.now(), ctx.path(), facts, &mut scratch);
-        scratch.shrink_to(KEEP_SCRATCH);
-        records
-    }
-}
-
-impl fmt::Debug for Shared {
-    /// Without the scratch room, which holds what was written last.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { storage, config, owner, keeper, .. } = self;
-        let mut out = f.debug_struct("Shared");
-        out.field("storage", storage).field("config", config).field("owner", owner).field("keeper", keeper);
-        out.finish_non_exhaustive()
-    }
-}
-
-/// The name of a run's stream and lease, without an allocation.
-#[derive(Clone, Copy)]
-struct Name([u8; 40]);
-
-impl Name {
-    fn of(run: RunId) -> Self {
-        let mut name = [0; 40];
-        let (prefix, id) = name.split_at_mut(PREFIX.len());
-        prefix.copy_from_slice(PREFIX.as_bytes());
-        run.as_uuid().hyphenated().encode_lower(id);
-        Self(name)
-    }
-
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or(PREFIX)
     }
 }
 

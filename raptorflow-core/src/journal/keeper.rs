@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    journal::run::Run,
+    journal::{Fact, run::Run},
     runtime::{Context, Runtime},
     storage::Storage,
     types::{RunId, TenantId},
@@ -47,8 +47,15 @@ pub(super) struct Keeper {
 
 #[derive(Default)]
 struct Held {
-    runs: HashMap<Key, Weak<Run>>,
+    runs: HashMap<Key, Kept>,
     working: bool,
+}
+
+#[derive(Default)]
+struct Kept {
+    run: Weak<Run>,
+    /// Something was said to the run before there was a journal to hear it.
+    missed: bool,
 }
 
 impl Keeper {
@@ -62,7 +69,7 @@ impl Keeper {
     pub(super) fn reserve(self: &Arc<Self>, ctx: &Context) -> Result<Place> {
         let key = Key { run: ctx.run_id(), tenant: ctx.tenant().clone() };
         match self.lock().runs.entry(key.clone()) {
-            Entry::Vacant(vacant) => vacant.insert(Weak::new()),
+            Entry::Vacant(vacant) => vacant.insert(Kept::default()),
             Entry::Occupied(_) => {
                 return Err(Error::new(
                     ErrorKind::Conflict,
@@ -73,6 +80,22 @@ impl Keeper {
             }
         };
         Ok(Place { keeper: Arc::clone(self), key })
+    }
+
+    /// Tells the journal of a run, when this process works on it, what somebody outside has just appended.
+    pub(super) fn tell(&self, tenant: &TenantId, run: RunId, sequence: u64, fact: Fact) {
+        let key = Key { run, tenant: tenant.clone() };
+        let run = match self.lock().runs.get_mut(&key) {
+            Some(kept) => {
+                let run = kept.run.upgrade();
+                kept.missed |= run.is_none();
+                run
+            }
+            None => None,
+        };
+        if let Some(run) = run {
+            run.hear(sequence, fact);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -90,7 +113,7 @@ impl Keeper {
                     held.working = false;
                     return std::mem::forget(idle);
                 }
-                held.runs.values().filter_map(Weak::upgrade).collect()
+                held.runs.values().filter_map(|kept| kept.run.upgrade()).collect()
             };
             stream::iter(runs).for_each_concurrent(PARALLEL_RENEWALS, |run| self.renew(run)).await;
         }
@@ -143,14 +166,18 @@ pub(super) struct Place {
 
 impl Place {
     /// Has the run's lease renewed from now on.
-    pub(super) fn keep(&self, run: Weak<Run>) {
-        let start = {
+    pub(super) fn keep(&self, run: &Arc<Run>) {
+        let (start, missed) = {
             let mut held = self.keeper.lock();
-            if let Some(place) = held.runs.get_mut(&self.key) {
-                *place = run;
-            }
-            !std::mem::replace(&mut held.working, true)
+            let missed = held.runs.get_mut(&self.key).is_some_and(|kept| {
+                kept.run = Arc::downgrade(run);
+                kept.missed
+            });
+            (!std::mem::replace(&mut held.working, true), missed)
         };
+        if missed {
+            run.outside().look();
+        }
         if start {
             let keeper = Arc::clone(&self.keeper);
             drop(self.keeper.runtime.tasks().spawn("journal.keeper", keeper.work()));

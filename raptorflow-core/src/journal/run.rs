@@ -1,21 +1,22 @@
 //! `Journal`: the handle to one run that this process works on.
 
 use std::{
-    collections::HashMap,
     fmt,
-    future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
-
 use crate::{
     error::{Error, ErrorKind, Result},
-    journal::{Entry, Fact, Summary, journals::Shared, keeper::Place},
+    journal::{
+        Entry, Fact, Summary,
+        keeper::Place,
+        known::{History, Known},
+        outside::Outside,
+        shared::Shared,
+    },
     runtime::{Cancel, Context},
     storage::{Append, Grant},
     types::{Money, RunId, Timestamp, Usage},
@@ -63,16 +64,10 @@ pub(super) struct Run {
     lost: AtomicBool,
     // A std mutex: no await happens while it is held.
     summary: Mutex<Summary>,
-    entries: Arc<[Entry]>,
-    at_path: HashMap<Arc<str>, Vec<usize>>,
+    history: History,
     // A std mutex: no await happens while it is held.
-    steps: Mutex<HashMap<Arc<str>, Step>>,
-}
-
-enum Step {
-    Working,
-    Completed(Value),
-    Failed(Error),
+    known: Mutex<Known>,
+    outside: Outside,
 }
 
 impl Journal {
@@ -82,23 +77,10 @@ impl Journal {
         grant: Grant,
         place: Place,
         entries: Arc<[Entry]>,
+        length: u64,
     ) -> Self {
-        let mut at_path = HashMap::<_, Vec<_>>::new();
-        let mut steps = HashMap::new();
-        // What failed before the run as a whole failed is tried again.
-        let failed = entries.iter().rposition(|entry| matches!(entry.fact, Fact::ExecutionFailed { .. }));
-        for (index, entry) in entries.iter().enumerate() {
-            if matches!(entry.fact, Fact::StepFailed { .. }) && failed.is_some_and(|failed| index < failed) {
-                continue;
-            }
-            at_path.entry(Arc::clone(&entry.path)).or_default().push(index);
-            let step = match &entry.fact {
-                Fact::StepCompleted { value, .. } => Step::Completed(value.clone()),
-                Fact::StepFailed { error } => Step::Failed(error.clone()),
-                _ => continue,
-            };
-            steps.insert(Arc::clone(&entry.path), step);
-        }
+        let outside = Outside::of(&entries, length);
+        let cancelled = outside.is_cancelled();
         let run = Arc::new(Run {
             shared,
             ctx,
@@ -107,11 +89,14 @@ impl Journal {
             place: Mutex::new(None),
             lost: AtomicBool::new(false),
             summary: Mutex::new(Summary::of(&entries)),
-            entries,
-            at_path,
-            steps: Mutex::new(steps),
+            known: Mutex::new(Known::of(&entries)),
+            history: History::of(entries),
+            outside,
         });
-        place.keep(Arc::downgrade(&run));
+        if cancelled {
+            run.ctx.cancel().cancel();
+        }
+        place.keep(&run);
         *run.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
         Self(run)
     }
@@ -145,8 +130,13 @@ impl Journal {
     /// The entries that stood at a path when the run was opened; none in a run that was just created.
     #[must_use]
     pub fn recorded(&self, path: &str) -> Vec<Entry> {
-        let places = self.0.at_path.get(path).into_iter().flatten();
-        places.filter_map(|place| self.0.entries.get(*place)).cloned().collect()
+        self.0.history.at(path).cloned().collect()
+    }
+
+    /// Whether anything was recorded before it was opened; `false` for a run that was just created.
+    #[must_use]
+    pub fn has_history(&self) -> bool {
+        !self.0.history.is_empty()
     }
 
     /// Appends facts at the context's path, all or none, and returns how many entries the run has then.
@@ -161,69 +151,32 @@ impl Journal {
     /// A cancelled context does not stop it, so that a run can record its end.
     /// Dropping the future leaves all of the facts or none.
     pub async fn append(&self, ctx: &Context, facts: &[Fact]) -> Result<u64> {
+        self.append_at(ctx.path(), facts).await
+    }
+
+    /// Like [`Journal::append`], at a path that is given instead of a context's.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    ///
+    /// # Cancellation
+    /// As [`Journal::append`].
+    pub async fn append_at(&self, path: &str, facts: &[Fact]) -> Result<u64> {
         let run = &*self.0;
-        let records = run.shared.encode(ctx, facts)?;
+        let records = run.shared.encode(run.ctx.now(), path, facts)?;
         // The lease has the name of the stream.
         let append = Append { fence: Some(&run.grant.fence), records, ..Append::to(&run.grant.fence.lease) };
         match run.shared.storage.append(&run.ctx, append).await {
             Ok(length) => {
                 run.count(facts);
-                run.shared.tails.notify(&run.ctx);
+                run.outside.know(length, facts.len());
+                run.shared.tails.notify(run.ctx.tenant(), run.ctx.run_id());
                 Ok(length)
             }
             Err(err) => {
                 if err.kind() == ErrorKind::Conflict {
                     run.lose(&err);
                 }
-                Err(err)
-            }
-        }
-    }
-
-    /// Gives the value that was recorded for `key` below the context's path, or does the work and records its value.
-    ///
-    /// The work gets a context with that path and an idempotency key that stays the same over crashes.
-    /// An error of the work is recorded too and given again, unless the run was cancelled meanwhile.
-    ///
-    /// # Errors
-    /// The error of the work; `Conflict` when the same step is under way in this process; `Corrupt` when the recorded
-    /// value is not a `T`; what [`Journal::append`] says.
-    ///
-    /// # Cancellation
-    /// Dropping the future drops the work and records nothing; the step may be asked for again.
-    pub async fn step<T, W, F>(&self, ctx: &Context, key: &str, work: W) -> Result<T>
-    where
-        T: Serialize + DeserializeOwned,
-        W: FnOnce(Context) -> F,
-        F: Future<Output = Result<T>>,
-    {
-        let ctx = ctx.child(key);
-        let path = Arc::clone(ctx.path());
-        let working = match self.0.begin(&path)? {
-            Begun::Recorded(recorded) => return value_of(recorded?, &path),
-            Begun::Working(working) => working,
-        };
-        let ctx = ctx.with_idempotency_key(format!("{}/{path}", self.run_id()));
-        let clock = ctx.runtime().clock();
-        let start = clock.elapsed();
-        match work(ctx.clone()).await {
-            Ok(done) => {
-                let value = serde_json::to_value(&done).map_err(|err| {
-                    Error::new(ErrorKind::InvalidInput, "journal.step", "the value cannot be written as JSON")
-                        .with("path", &path)
-                        .caused_by(err)
-                })?;
-                let took = u64::try_from(clock.elapsed().saturating_sub(start).as_micros()).ok();
-                let fact = Fact::StepCompleted { value, took };
-                self.append(&ctx, std::slice::from_ref(&fact)).await?;
-                working.end(fact);
-                Ok(done)
-            }
-            Err(err) if err.kind() == ErrorKind::Cancelled || ctx.cancel().is_cancelled() => Err(err),
-            Err(err) => {
-                let fact = Fact::StepFailed { error: err.clone() };
-                self.append(&ctx, std::slice::from_ref(&fact)).await?;
-                working.end(fact);
                 Err(err)
             }
         }
@@ -261,6 +214,18 @@ impl Journal {
 impl Run {
     pub(super) fn ctx(&self) -> &Context {
         &self.ctx
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
+    pub(super) fn history(&self) -> &History {
+        &self.history
     }
 
     pub(super) fn grant(&self) -> &Grant {
@@ -301,23 +266,8 @@ impl Run {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn steps(&self) -> MutexGuard<'_, HashMap<Arc<str>, Step>> {
-        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin<'a>(&'a self, path: &'a Arc<str>) -> Result<Begun<'a>> {
-        let mut steps = self.steps();
-        match steps.get(path) {
-            Some(Step::Completed(value)) => return Ok(Begun::Recorded(Ok(value.clone()))),
-            Some(Step::Failed(error)) => return Ok(Begun::Recorded(Err(error.clone()))),
-            Some(Step::Working) => {
-                return Err(Error::new(ErrorKind::Conflict, "journal.step", "the step is under way already")
-                    .with("path", path));
-            }
-            None => steps.insert(Arc::clone(path), Step::Working),
-        };
-        drop(steps);
-        Ok(Begun::Working(Working { run: self, path }))
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -325,43 +275,4 @@ impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run").field("run", &self.ctx.run_id()).finish_non_exhaustive()
     }
-}
-
-enum Begun<'a> {
-    Recorded(Result<Value>),
-    Working(Working<'a>),
-}
-
-/// A step under way; dropped before its end it may begin again.
-struct Working<'a> {
-    run: &'a Run,
-    path: &'a Arc<str>,
-}
-
-impl Working<'_> {
-    fn end(self, fact: Fact) {
-        let step = match fact {
-            Fact::StepCompleted { value, .. } => Step::Completed(value),
-            Fact::StepFailed { error } => Step::Failed(error),
-            _ => return,
-        };
-        self.run.steps().insert(Arc::clone(self.path), step);
-    }
-}
-
-impl Drop for Working<'_> {
-    fn drop(&mut self) {
-        let mut steps = self.run.steps();
-        if matches!(steps.get(self.path), Some(Step::Working)) {
-            steps.remove(self.path);
-        }
-    }
-}
-
-fn value_of<T: DeserializeOwned>(value: Value, path: &str) -> Result<T> {
-    serde_json::from_value(value).map_err(|err| {
-        Error::new(ErrorKind::Corrupt, "journal.step", "the recorded value does not have the expected form")
-            .with("path", path)
-            .caused_by(err)
-    })
 }

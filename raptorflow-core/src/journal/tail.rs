@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    journal::{Entry, Journals},
+    journal::{Entry, Journals, shared::Name},
     runtime::Context,
     types::{RunId, TenantId},
 };
@@ -84,14 +84,14 @@ impl Tail {
             if std::mem::take(may_be_over) && watch.journals.is_over(ctx, *run, *next).await? {
                 return Ok(false);
             }
-            let sleep = ctx.runtime().clock().sleep(poll);
+            let name = Name::of(*run);
             let wait = async {
                 tokio::select! {
-                    () = appended => {}
-                    () = sleep => {}
+                    () = appended => Ok(()),
+                    grown = watch.journals.0.storage.grown(ctx, name.as_str(), *next, poll) => grown,
                 }
             };
-            ctx.bound("journal.tail", wait).await?;
+            ctx.bound("journal.tail", wait).await??;
         }
     }
 }
@@ -127,13 +127,13 @@ struct Watched {
 }
 
 impl Tails {
-    /// Wakes the tails of the context's run.
-    pub(super) fn notify(&self, ctx: &Context) {
+    /// Wakes the tails of a run.
+    pub(super) fn notify(&self, tenant: &TenantId, run: RunId) {
         // Sequentially consistent with the tail's count: either this sees the tail or the tail reads the entry.
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let notify = self.lock().get(&(ctx.tenant().clone(), ctx.run_id())).map(|it| Arc::clone(&it.notify));
+        let notify = self.lock().get(&(tenant.clone(), run)).map(|it| Arc::clone(&it.notify));
         if let Some(notify) = notify {
             notify.notify_waiters();
         }

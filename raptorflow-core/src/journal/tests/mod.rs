@@ -1,5 +1,7 @@
 //! What a journal promises.
 
+#[cfg(feature = "testing")]
+mod external;
 mod facts;
 #[cfg(feature = "testing")]
 mod faults;

@@ -1,0 +1,105 @@
+//! What the history of a run answers, so that nothing of it is done again.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde_json::Value;
+
+use crate::{
+    error::Error,
+    journal::{Entry, Fact},
+    types::{RunId, Timestamp},
+};
+
+/// The entries that stood when a run was opened, by their paths.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    entries: Arc<[Entry]>,
+    at_path: HashMap<Arc<str>, Vec<usize>>,
+}
+
+impl History {
+    pub(super) fn of(entries: Arc<[Entry]>) -> Self {
+        let mut at_path = HashMap::<_, Vec<_>>::new();
+        for (index, entry) in still_true(&entries) {
+            at_path.entry(Arc::clone(&entry.path)).or_default().push(index);
+        }
+        Self { entries, at_path }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The entries at a path, oldest first.
+    pub(super) fn at(&self, path: &str) -> impl DoubleEndedIterator<Item = &Entry> {
+        let places = self.at_path.get(path).map_or(&[][..], Vec::as_slice);
+        places.iter().filter_map(|place| self.entries.get(*place))
+    }
+}
+
+/// What was recorded, before and since the run was opened.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) steps: HashMap<Arc<str>, Step>,
+    pub(super) timers: HashMap<Arc<str>, Timer>,
+    pub(super) children: HashMap<Arc<str>, RunId>,
+}
+
+#[derive(Debug)]
+pub(super) enum Step {
+    Working,
+    Completed(Value),
+    Failed(Error),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timer {
+    pub(super) due: Timestamp,
+    pub(super) fired: bool,
+}
+
+impl Known {
+    pub(super) fn of(entries: &[Entry]) -> Self {
+        let mut known = Self::default();
+        for (_, entry) in still_true(entries) {
+            known.apply(&entry.path, &entry.fact);
+        }
+        known
+    }
+
+    fn apply(&mut self, path: &Arc<str>, fact: &Fact) {
+        match fact {
+            Fact::StepCompleted { value, .. } => {
+                self.steps.insert(Arc::clone(path), Step::Completed(value.clone()));
+            }
+            Fact::StepFailed { error } => {
+                self.steps.insert(Arc::clone(path), Step::Failed(error.clone()));
+            }
+            Fact::TimerSet { due } => {
+                self.timers.entry(Arc::clone(path)).or_insert(Timer { due: *due, fired: false });
+            }
+            Fact::TimerFired => {
+                if let Some(timer) = self.timers.get_mut(path) {
+                    timer.fired = true;
+                }
+            }
+            Fact::ChildStarted { run, .. } => {
+                self.children.insert(Arc::clone(path), *run);
+            }
+            // They belong to the other run, which may still work with them.
+            Fact::ExecutionForked { .. } => self.children.clear(),
+            _ => {}
+        }
+    }
+}
+
+/// Entries with their places, without failures that are tried again: those before the run as a whole failed, or before
+/// it was forked.
+fn still_true(entries: &[Entry]) -> impl Iterator<Item = (usize, &Entry)> {
+    let again = entries
+        .iter()
+        .rposition(|entry| matches!(entry.fact, Fact::ExecutionFailed { .. } | Fact::ExecutionForked { .. }))
+        .unwrap_or(0);
+    let entries = entries.iter().enumerate();
+    entries.filter(move |(index, entry)| *index >= again || !matches!(entry.fact, Fact::StepFailed { .. }))
+}

@@ -1,5 +1,10 @@
 //! Helpers that the test binaries share.
 
+// A test fails loudly; Clippy does not see that this is one.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
+
+pub mod disk;
+
 use std::{fs, path::PathBuf};
 
 /// The root of the checkout.

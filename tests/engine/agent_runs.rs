@@ -15,15 +15,14 @@ use raptorflow_core::{
     model::FinishReason,
     rag::{Document, HashingEmbedder, KnowledgeBase},
     storage::{MemoryStore, Storage},
-    testing::{Reply, ScriptedModel},
+    testing::{Fault, FaultyLog, Reply, ScriptedModel},
     tool::FunctionTool,
     types::{Effects, Finish, Limit, Schema, ToolSpec, Usage},
 };
 use serde_json::{Value, json};
 
 use crate::support::{
-    Fault, FaultyLog, agent, built, calls, engine, entries, events, facts, kinds, run_of, standing_still,
-    texts,
+    agent, built, calls, engine, entries, events, facts, kinds, run_of, standing_still, texts,
 };
 
 /// A tool that gives its arguments back and counts its calls.
@@ -257,12 +256,14 @@ fn told(engine: usize) -> [Reply; 3] {
 /// Plays the story with a fault at one append, resumes it in a second engine, and checks what was repeated.
 async fn check_fault(at: usize, fault: Fault) -> bool {
     let (store, (clock, runtime)) = (MemoryStore::new(), standing_still());
-    let (storage, log) = FaultyLog::storage(&store, at, fault);
+    let (storage, log) = FaultyLog::storage(&store, [(at, fault)]);
     let (script, count, worker) = story();
     script_of(&script, 1, 0);
     let first = built(Engine::builder().storage_handle(storage).runtime(runtime.clone()), &script).await;
     first.register(worker.clone()).unwrap();
-    let err = match first.run("worker", "go").await {
+    let ended = first.run("worker", "go").await;
+    let keys = script.keys();
+    let err = match ended {
         Ok(outcome) => {
             assert!(at >= log.calls(), "the fault at append {at} was swallowed");
             assert_eq!(outcome.text(), "done by 1");
@@ -291,6 +292,10 @@ async fn check_fault(at: usize, fault: Fault) -> bool {
     let outcome = second.resume(run).await.unwrap();
     // Only what was not recorded ran again.
     assert_eq!(script.requests().len(), 3 - answers, "append {at} {fault:?}");
+    // A request whose answer was lost is made again with the key that it had.
+    let expected: Vec<_> = (0..3).map(|step| Some(format!("{run}/{step}/model"))).collect();
+    assert!(expected.starts_with(&keys), "append {at} {fault:?}: {keys:?}");
+    assert_eq!(script.keys(), expected[answers..], "append {at} {fault:?}");
     assert_eq!(count.load(Ordering::SeqCst), 4 - results, "append {at} {fault:?}");
     assert!(ran_before >= results && ran_before <= results + 2, "append {at} {fault:?}");
     assert_eq!(outcome.text(), format!("done by {}", if answers == 3 { 1 } else { 2 }));

@@ -1,21 +1,16 @@
-//! What the tests of the engine share: engines over scripted models, a log that fails, and what was seen.
+//! What the tests of the engine share: engines over scripted models, and what was seen.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use raptorflow_core::{
     Agent, Engine,
     agent::AgentBuilder,
     engine::EngineBuilder,
-    error::{Error, ErrorKind, Result},
+    error::Error,
     event::{Event, Filter, History},
     journal::Entry,
     model::{ChatRequest, FinishReason, Model, StreamPart},
     runtime::{Context, Runtime, Tasks},
-    storage::{Append, Log, MemoryStore, Record, Storage},
     testing::{ManualClock, Reply, ScriptedModel},
     types::RunId,
 };
@@ -106,70 +101,4 @@ pub(crate) fn run_of(err: &Error) -> RunId {
 /// The texts of the messages of a request.
 pub(crate) fn texts(request: &ChatRequest) -> Vec<String> {
     request.messages.iter().map(raptorflow_core::types::Message::text).collect()
-}
-
-/// A store whose appends fail at given places, before or after they write.
-#[derive(Clone, Debug)]
-pub(crate) struct FaultyLog {
-    inner: MemoryStore,
-    calls: Arc<AtomicUsize>,
-    at: usize,
-    fault: Fault,
-}
-
-/// When an append fails.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Fault {
-    Before,
-    After,
-}
-
-impl FaultyLog {
-    /// A storage over `store` in which the append with the given number, from 0, fails.
-    pub(crate) fn storage(store: &MemoryStore, at: usize, fault: Fault) -> (Storage, Self) {
-        let log = Self { inner: store.clone(), calls: Arc::default(), at, fault };
-        let storage =
-            Storage::from_parts(Arc::new(store.clone()), Arc::new(log.clone()), Arc::new(store.clone()));
-        (storage, log)
-    }
-
-    /// How many appends there were.
-    pub(crate) fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
-    }
-}
-
-#[async_trait]
-impl Log for FaultyLog {
-    async fn append(&self, ctx: &Context, append: Append<'_>) -> Result<u64> {
-        let fails = self.calls.fetch_add(1, Ordering::SeqCst) == self.at;
-        let fault = || Error::new(ErrorKind::Unavailable, "test.append", "the disk is gone");
-        if fails && self.fault == Fault::Before {
-            return Err(fault());
-        }
-        let length = self.inner.append(ctx, append).await?;
-        if fails { Err(fault()) } else { Ok(length) }
-    }
-
-    async fn read(&self, ctx: &Context, stream: &str, from: u64, limit: usize) -> Result<Vec<Record>> {
-        self.inner.read(ctx, stream, from, limit).await
-    }
-
-    async fn length(&self, ctx: &Context, stream: &str) -> Result<u64> {
-        self.inner.length(ctx, stream).await
-    }
-
-    async fn streams(
-        &self,
-        ctx: &Context,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<String>> {
-        self.inner.streams(ctx, prefix, after, limit).await
-    }
-
-    async fn remove(&self, ctx: &Context, stream: &str) -> Result<bool> {
-        self.inner.remove(ctx, stream).await
-    }
 }

@@ -137,7 +137,8 @@ impl Driver<'_> {
                         Some(model) => model,
                         none => none.insert(self.agent.model(self.session).await?),
                     };
-                    let (fact, executed) = self.call_model(model, request).await?;
+                    let ctx = self.keyed(run.steps(), "/model");
+                    let (fact, executed) = self.call_model(&ctx, model, request).await?;
                     self.record(&mut run, fact, executed).await?;
                 }
                 Command::CallTools => self.call_tools(&mut run).await?,
@@ -168,12 +169,11 @@ impl Driver<'_> {
         Ok((Fact::ContextLoaded { query: query.to_owned(), passages }, queried))
     }
 
-    async fn call_model(&self, model: &Model, request: &ChatRequest) -> Result<(Fact, Event)> {
-        let ctx = self.session.ctx();
+    async fn call_model(&self, ctx: &Context, model: &Model, request: &ChatRequest) -> Result<(Fact, Event)> {
         let clock = ctx.runtime().clock();
         let start = clock.elapsed();
         let mut answer = Accumulator::new(Arc::clone(&model.info().name));
-        let received = self.receive(model, request, &mut answer).await;
+        let received = self.receive(ctx, model, request, &mut answer).await;
         let answer = match received {
             Ok(()) => answer.finish()?,
             Err(err) => return Err(answer.fail(err)),
@@ -198,8 +198,14 @@ impl Driver<'_> {
         Ok((fact, executed))
     }
 
-    async fn receive(&self, model: &Model, request: &ChatRequest, answer: &mut Accumulator) -> Result<()> {
-        let mut stream = model.stream(self.session.ctx(), request).await?;
+    async fn receive(
+        &self,
+        ctx: &Context,
+        model: &Model,
+        request: &ChatRequest,
+        answer: &mut Accumulator,
+    ) -> Result<()> {
+        let mut stream = model.stream(ctx, request).await?;
         while let Some(part) = stream.next().await {
             let part = part?;
             if self.session.content()
@@ -219,15 +225,20 @@ impl Driver<'_> {
         self.session.means().bus.publish(ctx, piece).await
     }
 
+    /// The context with the idempotency key of a step, which stays the same when a resumed run comes to it again.
+    fn keyed(&self, step: u32, what: &str) -> Context {
+        let ctx = self.session.ctx();
+        let (run, path) = (ctx.run_id(), ctx.path());
+        let slash = if path.is_empty() { "" } else { "/" };
+        ctx.with_idempotency_key(format!("{run}/{path}{slash}{step}{what}"))
+    }
+
     /// Runs the open calls; each result is recorded before further calls start.
     async fn call_tools(&self, run: &mut AgentRun) -> Result<()> {
         let (ctx, config) = (self.session.ctx(), DispatchConfig::default());
         let calls = run.open_calls();
         // Many models count their calls from 0 in every answer, so the step belongs to the key.
-        let (run_id, path, step) = (ctx.run_id(), ctx.path(), run.steps());
-        let key =
-            if path.is_empty() { format!("{run_id}/{step}") } else { format!("{run_id}/{path}/{step}") };
-        let keyed = ctx.with_idempotency_key(key);
+        let keyed = self.keyed(run.steps(), "");
         let mut results = pin!(dispatch_stream(&keyed, &self.tools, &calls, &config));
         while let Some(result) = results.next().await {
             let (_, result) = result?;

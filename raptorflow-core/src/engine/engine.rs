@@ -12,7 +12,7 @@ use crate::{
     engine::{EngineBuilder, Outcome, ResumeRequest, Run, RunRequest},
     error::{Error, ErrorKind, Result},
     event::Bus,
-    journal::{Entry, Fact, Journal, Journals, Opened, Summary},
+    journal::{Entry, Fact, Journal, Journals, Opened, RunFilter, Summary},
     model::Model,
     pack::Pack,
     rag::Retriever,
@@ -246,7 +246,9 @@ impl Engine {
     /// # Errors
     /// What the storage says.
     pub async fn runs(&self, after: Option<RunId>, limit: usize) -> Result<Vec<(RunId, Summary)>> {
-        self.0.journals.list(&self.context(self.0.runtime.ids().run(), None), after, limit).await
+        let filter = RunFilter { after, limit, ..RunFilter::default() };
+        let ctx = self.context(self.0.runtime.ids().run(), None);
+        Ok(self.0.journals.list(&ctx, &filter).await?.runs)
     }
 
     /// What happened in a run, oldest first, from a sequence number on, at most `limit`.

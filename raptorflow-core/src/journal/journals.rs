@@ -7,7 +7,7 @@ use crate::{
     journal::{
         Entry, Fact, Journal, Summary,
         entry::decode,
-        shared::{Name, PAGE, PREFIX, Shared},
+        shared::{Name, PAGE, Shared},
     },
     runtime::{Context, Runtime},
     storage::{Append, Grant, Storage},
@@ -204,53 +204,6 @@ impl Journals {
     pub async fn read(&self, ctx: &Context, run: RunId, from: u64, limit: usize) -> Result<Vec<Entry>> {
         let records = self.0.storage.read(ctx, Name::of(run).as_str(), from, limit).await?;
         records.iter().map(|record| decode(run, record)).collect()
-    }
-
-    /// A run in short; reads all of its entries.
-    ///
-    /// # Errors
-    /// `NotFound` when there is no such run; otherwise as [`Journals::read`].
-    pub async fn summary(&self, ctx: &Context, run: RunId) -> Result<Summary> {
-        let mut summary = Summary::default();
-        loop {
-            let page = self.read(ctx, run, summary.entries, PAGE).await?;
-            page.iter().for_each(|entry| summary.apply(entry));
-            if page.len() < PAGE {
-                break;
-            }
-        }
-        if summary.entries == 0 {
-            return Err(
-                Error::new(ErrorKind::NotFound, "journal.summary", "there is no such run").with("run", run)
-            );
-        }
-        Ok(summary)
-    }
-
-    /// Runs of the context's tenant in the order of their ids, which is that of their birth; after `after`, at most
-    /// `limit`.
-    ///
-    /// # Errors
-    /// As [`Journals::read`].
-    pub async fn list(
-        &self,
-        ctx: &Context,
-        after: Option<RunId>,
-        limit: usize,
-    ) -> Result<Vec<(RunId, Summary)>> {
-        let after = after.map(Name::of);
-        let names = self.0.storage.streams(ctx, PREFIX, after.as_ref().map(Name::as_str), limit).await?;
-        let mut runs = Vec::with_capacity(names.len());
-        for name in &names {
-            let run: RunId = name.strip_prefix(PREFIX).unwrap_or_default().parse()?;
-            match self.summary(ctx, run).await {
-                Ok(summary) => runs.push((run, summary)),
-                // Removed since its name was read.
-                Err(err) if err.kind() == ErrorKind::NotFound => {}
-                Err(err) => return Err(err),
-            }
-        }
-        Ok(runs)
     }
 
     pub(super) async fn load(&self, ctx: &Context, run: RunId, entries: &mut Vec<Entry>) -> Result<()> {

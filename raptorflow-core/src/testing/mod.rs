@@ -5,9 +5,11 @@
 
 mod clock;
 pub mod conformance;
+mod faults;
 mod model;
 mod server;
 
 pub use clock::ManualClock;
+pub use faults::{Fault, FaultyLog};
 pub use model::{Reply, ScriptedModel};
 pub use server::{ProviderServer, ServerReply, ServerRequest};

@@ -185,6 +185,7 @@ struct Script {
     replies: VecDeque<Reply>,
     always: Option<Reply>,
     requests: Vec<ChatRequest>,
+    keys: Vec<Option<String>>,
 }
 
 impl ScriptedModel {
@@ -232,6 +233,12 @@ impl ScriptedModel {
         self.change(|script| script.requests.clone())
     }
 
+    /// The idempotency key of every request so far, oldest first.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Option<String>> {
+        self.change(|script| script.keys.clone())
+    }
+
     /// How many replies of the list are left.
     #[must_use]
     pub fn remaining(&self) -> usize {
@@ -243,9 +250,10 @@ impl ScriptedModel {
         change(&mut self.script.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn next(&self, request: &ChatRequest) -> Result<Reply> {
+    fn next(&self, ctx: &Context, request: &ChatRequest) -> Result<Reply> {
         self.change(|script| {
             script.requests.push(request.clone());
+            script.keys.push(ctx.idempotency_key().map(ToOwned::to_owned));
             let ruled =
                 script.rules.iter().find(|(matches, _)| matches(request)).map(|(_, reply)| reply.clone());
             let reply = ruled.or_else(|| script.replies.pop_front()).or_else(|| script.always.clone());
@@ -272,7 +280,7 @@ impl ChatModel for ScriptedModel {
 
     async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
         self.info.check(request)?;
-        let reply = self.next(request)?;
+        let reply = self.next(ctx, request)?;
         if reply.refuses
             && let Some(err) = reply.error
         {

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    journal::{Entry, Fact, Journal, JournalConfig, Journals, Opened, RunStatus},
+    journal::{Entry, Fact, Journal, JournalConfig, Journals, Opened, RunFilter, RunStatus},
     runtime::{Context, Runtime},
     storage::{Append, Log, MemoryStore, Record, Storage},
     types::Finish,
@@ -270,9 +270,10 @@ async fn runs_are_listed_by_birth_and_tenants_do_not_see_each_other() {
         let (journals, ctx) = (journals.clone(), ctx.clone());
         async move {
             journals
-                .list(&ctx, after, limit)
+                .list(&ctx, &RunFilter { after, limit, ..RunFilter::default() })
                 .await
                 .unwrap()
+                .runs
                 .into_iter()
                 .map(|(run, _)| run)
                 .collect::<Vec<_>>()
@@ -281,5 +282,5 @@ async fn runs_are_listed_by_birth_and_tenants_do_not_see_each_other() {
     assert_eq!(listed(None, 3).await, runs[..3]);
     assert_eq!(listed(Some(runs[2]), 9).await, runs[3..]);
     let other = ctx.with_tenant("other".parse().unwrap());
-    assert!(journals.list(&other, None, 9).await.unwrap().is_empty());
+    assert!(journals.list(&other, &RunFilter::default()).await.unwrap().runs.is_empty());
 }

@@ -1,71 +1,20 @@
 //! A run that fails at any append, before or after the write, goes on to the same end.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use serde_json::json;
 
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{ErrorKind, Result},
     journal::{Entry, Fact, Journal, JournalConfig, Journals, Opened},
     runtime::{Context, Runtime, Tasks},
-    storage::{Append, Log, MemoryStore, Record, Storage},
-    testing::ManualClock,
+    storage::MemoryStore,
+    testing::{Fault, FaultyLog, ManualClock},
     types::Finish,
 };
 
 const STEPS: usize = 4;
-
-/// A log whose append fails at given calls: before it writes, or after.
-#[derive(Debug)]
-struct Faulty {
-    inner: MemoryStore,
-    calls: AtomicUsize,
-    before: Vec<usize>,
-    after: Vec<usize>,
-}
-
-fn fault() -> Error {
-    Error::new(ErrorKind::Unavailable, "test.append", "the disk is gone")
-}
-
-#[async_trait]
-impl Log for Faulty {
-    async fn append(&self, ctx: &Context, append: Append<'_>) -> Result<u64> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        if self.before.contains(&call) {
-            return Err(fault());
-        }
-        let length = self.inner.append(ctx, append).await?;
-        if self.after.contains(&call) { Err(fault()) } else { Ok(length) }
-    }
-
-    async fn read(&self, ctx: &Context, stream: &str, from: u64, limit: usize) -> Result<Vec<Record>> {
-        self.inner.read(ctx, stream, from, limit).await
-    }
-
-    async fn length(&self, ctx: &Context, stream: &str) -> Result<u64> {
-        self.inner.length(ctx, stream).await
-    }
-
-    async fn streams(
-        &self,
-        ctx: &Context,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<String>> {
-        self.inner.streams(ctx, prefix, after, limit).await
-    }
-
-    async fn remove(&self, ctx: &Context, stream: &str) -> Result<bool> {
-        self.inner.remove(ctx, stream).await
-    }
-}
 
 /// What the world saw of the steps.
 #[derive(Default)]
@@ -129,16 +78,14 @@ fn output(entries: &[Entry]) -> Vec<i64> {
 proptest! {
     #[test]
     fn faults_at_any_append_repeat_no_acknowledged_step_and_change_no_value(
-        faults in proptest::collection::btree_map(0..24_usize, any::<bool>(), 0..6),
+        faults in proptest::collection::btree_map(0..24_usize, proptest::sample::select(&[Fault::Before, Fault::After][..]), 0..6),
         restart in any::<bool>(),
     ) {
         let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let effects = Effects::default();
         let (values, entries, run) = tokio.block_on(async {
             let store = MemoryStore::new();
-            let at = |after| faults.iter().filter(|fault| *fault.1 == after).map(|fault| *fault.0).collect();
-            let log = Faulty { inner: store.clone(), calls: AtomicUsize::new(0), before: at(false), after: at(true) };
-            let storage = Storage::from_parts(Arc::new(store.clone()), Arc::new(log), Arc::new(store));
+            let (storage, _) = FaultyLog::storage(&store, faults);
             let clock = ManualClock::new();
             let runtime = Runtime::new(Arc::new(clock.clone()), Tasks::current().unwrap());
             let journals = || Journals::new(storage.clone(), runtime.clone(), JournalConfig::default());

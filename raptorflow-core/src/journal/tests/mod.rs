@@ -7,3 +7,7 @@ mod facts;
 mod faults;
 #[cfg(feature = "testing")]
 mod ownership;
+#[cfg(feature = "testing")]
+mod reading;
+#[cfg(feature = "testing")]
+mod support;

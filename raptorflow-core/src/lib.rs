@@ -24,6 +24,8 @@ pub mod tool;
 
 pub mod agent;
 
+pub mod workflow;
+
 pub mod orchestrator;
 
 pub mod pack;
@@ -38,3 +40,4 @@ pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use rag::KnowledgeBase;
 pub use raptorflow_macros::tool;
+pub use workflow::Workflow;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     agent::{AgentBuilder, AgentSpec, Session},
     error::Result,
+    journal::Fact,
     types::{AgentId, Finish, Money, Passage, Usage},
 };
 
@@ -153,6 +154,11 @@ pub trait Actor: Debug + Send + Sync + 'static {
     /// What it is.
     fn spec(&self) -> &Arc<AgentSpec>;
 
+    /// Facts that belong to the start of a run of its own; none by default.
+    fn opening(&self) -> Vec<Fact> {
+        Vec::new()
+    }
+
     /// Acts; the session holds the journal, the bus and the means.
     async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput>;
 }
@@ -195,6 +201,12 @@ impl Agent {
     #[must_use]
     pub fn spec(&self) -> &Arc<AgentSpec> {
         self.0.spec()
+    }
+
+    /// Facts that belong to the start of a run of its own.
+    #[must_use]
+    pub fn opening(&self) -> Vec<Fact> {
+        self.0.opening()
     }
 
     /// Acts within a session; an engine does this for its callers.

@@ -335,7 +335,9 @@ impl Engine {
             background: input.background.clone(),
             input: input.input.clone(),
         };
-        self.0.journals.create(ctx, &[started]).await.map_err(|err| of_run(err, ctx.run_id()))
+        let mut facts = agent.opening();
+        facts.insert(0, started);
+        self.0.journals.create(ctx, &facts).await.map_err(|err| of_run(err, ctx.run_id()))
     }
 
     pub(super) async fn open(&self, ctx: &Context) -> Result<Opened> {

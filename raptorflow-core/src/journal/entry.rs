@@ -123,6 +123,8 @@ pub enum Fact {
     RollbackStarted {
         /// Why it failed.
         error: Error,
+        /// The paths of the steps that are taken back, in that order.
+        steps: Vec<Arc<str>>,
     },
     /// Work under a key ended; asked for again, the value is given instead of doing the work.
     StepCompleted {

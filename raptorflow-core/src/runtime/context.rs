@@ -187,6 +187,18 @@ impl Context {
         })
     }
 
+    /// A step at a path of its own: with a key that stays the same over attempts and crashes, and a token that is a
+    /// child of this one.
+    pub(crate) fn at_step(&self, path: Arc<str>, timeout: Option<Duration>) -> Self {
+        let deadline = timeout.map(|timeout| self.now().plus(timeout));
+        self.changed(|inner| {
+            inner.idempotency_key = Some(format!("{}/{path}", inner.run).into());
+            inner.path = path;
+            inner.cancel = inner.cancel.child();
+            inner.deadline = inner.deadline.into_iter().chain(deadline).min();
+        })
+    }
+
     /// One agent further down; see [`Context::lineage`].
     #[must_use]
     pub fn with_agent(&self, agent: &AgentId) -> Self {

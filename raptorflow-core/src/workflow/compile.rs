@@ -1,0 +1,484 @@
+//! From a workflow as data to its graph, with every problem on the way.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use crate::{
+    runtime::Backoff,
+    types::{AgentId, Diagnostic, Digest, Schema, Timestamp, nearest},
+    workflow::{
+        CompensateSpec, GateSpec, StepFunction, StepSpec, TimerSpec, Workflow, WorkflowSpec,
+        cycle::find_cycle,
+        graph::{Action, Compensation, Gate, Graph, Node, Timer, Way},
+        template::{Source, Template},
+    },
+};
+
+/// How many steps a workflow may have.
+const MAX_STEPS: usize = 10_000;
+/// How deep workflows may be nested in each other.
+const MAX_DEPTH: usize = 16;
+/// How often a workflow may be repeated.
+const MAX_TURNS: u32 = 1_000;
+const TIMEOUT: Duration = Duration::from_secs(30);
+const RETRIES: u32 = 3;
+const MAX_RETRIES: u32 = 100;
+/// How many items of a mapped step at the same time.
+const ITEMS: usize = 16;
+/// How many hexadecimal digits of the digest of a step are kept: enough to notice a change, not to defend against one.
+const DIGITS: usize = 12;
+/// Names that references use for something else.
+const RESERVED: [&str; 2] = ["input", "item"];
+
+/// The graph of a workflow and the problems of it; no graph where there are problems.
+pub(super) fn compile(
+    spec: &WorkflowSpec,
+    functions: &BTreeMap<String, StepFunction>,
+    nested: &BTreeMap<String, Workflow>,
+) -> (Option<Graph>, Vec<Diagnostic>) {
+    let mut problems = Vec::new();
+    let graph = Compiler { functions, nested, at: String::new(), depth: 0, problems: &mut problems }.graph(spec);
+    (graph.filter(|_| problems.is_empty()), problems)
+}
+
+struct Compiler<'a> {
+    functions: &'a BTreeMap<String, StepFunction>,
+    nested: &'a BTreeMap<String, Workflow>,
+    /// Where the workflow stands in the data, as a JSON Pointer.
+    at: String,
+    depth: usize,
+    problems: &'a mut Vec<Diagnostic>,
+}
+
+impl Compiler<'_> {
+    fn problem(&mut self, pointer: &str, code: &str, message: impl Into<String>) {
+        let pointer = format!("{}{pointer}", self.at);
+        self.problems.push(Diagnostic::error(code, message).at_pointer(pointer));
+    }
+
+    fn graph(&mut self, spec: &WorkflowSpec) -> Option<Graph> {
+        if let Err(err) = AgentId::new(spec.name.as_str()) {
+            self.problem("/name", "invalid_name", err.message().to_owned());
+        }
+        if spec.steps.is_empty() {
+            self.problem("/steps", "no_steps", "expected at least one step");
+        }
+        if spec.steps.len() > MAX_STEPS {
+            let message = format!("expected at most {MAX_STEPS} steps, got {}", spec.steps.len());
+            self.problem("/steps", "too_many_steps", message);
+            return None;
+        }
+        if spec.parallel == 0 {
+            self.problem("/parallel", "out_of_range", "expected at least 1 step at a time, got 0");
+        }
+        if spec.timeout.is_zero() {
+            self.problem("/timeout", "out_of_range", "expected more than 0 seconds");
+        }
+        let by_name = self.names(spec);
+        let mut nodes: Vec<Node> =
+            spec.steps.iter().enumerate().filter_map(|(index, step)| self.node(index, step, &by_name)).collect();
+        if nodes.len() < spec.steps.len() {
+            return None;
+        }
+        let ways: Vec<Vec<usize>> =
+            nodes.iter().map(|node| node.before.iter().map(|way| way.from).collect()).collect();
+        if let Some(cycle) = find_cycle(&ways) {
+            let names: Vec<&str> = cycle.iter().filter_map(|step| Some(&*nodes.get(*step)?.name)).collect();
+            let index = cycle.first().copied().unwrap_or_default();
+            let message = format!("the steps `{}` wait for each other", names.join("`, `"));
+            self.problem(&format!("/steps/{index}/after"), "cycle", message);
+            return None;
+        }
+        self.check_references(&nodes, &ways);
+        let ends: Vec<(usize, usize, usize)> = nodes
+            .iter()
+            .enumerate()
+            .flat_map(|(to, node)| node.before.iter().enumerate().map(move |(place, way)| (way.from, to, place)))
+            .collect();
+        for (from, to, place) in ends {
+            if let Some(node) = nodes.get_mut(from) {
+                node.next.push((to, place));
+            }
+        }
+        let output = spec.output.as_ref().map(|output| self.template("/output", output, &by_name, false));
+        let last = (0..nodes.len()).filter(|at| nodes.get(*at).is_some_and(|node| node.next.is_empty())).collect();
+        let definition = definition(&spec.steps);
+        Some(Graph {
+            name: spec.name.as_str().into(),
+            priority: spec.priority,
+            nodes,
+            by_name,
+            last,
+            output,
+            timeout: spec.timeout,
+            parallel: spec.parallel,
+            definition: Arc::new(definition),
+        })
+    }
+
+    fn names(&mut self, spec: &WorkflowSpec) -> HashMap<Arc<str>, usize> {
+        let mut by_name: HashMap<Arc<str>, usize> = HashMap::with_capacity(spec.steps.len());
+        for (index, step) in spec.steps.iter().enumerate() {
+            let pointer = format!("/steps/{index}/name");
+            if let Err(err) = AgentId::new(step.name.as_str()) {
+                self.problem(&pointer, "invalid_name", format!("`{}`: {}", step.name, err.message()));
+            } else if RESERVED.contains(&step.name.as_str()) || step.name.contains('$') {
+                let message = format!("`{}` is no name for a step: references use it", step.name);
+                self.problem(&pointer, "invalid_name", message);
+            }
+            if let Some(first) = by_name.get(step.name.as_str()) {
+                let message = format!("`{}` is the name of step {first} too", step.name);
+                self.problem(&pointer, "duplicate_name", message);
+            } else {
+                by_name.insert(step.name.as_str().into(), index);
+            }
+        }
+        by_name
+    }
+
+    fn node(&mut self, index: usize, step: &StepSpec, by_name: &HashMap<Arc<str>, usize>) -> Option<Node> {
+        let at = format!("/steps/{index}");
+        let before = self.before(&at, step, by_name);
+        let action = self.action(&at, step, by_name);
+        let mapped = step.map.is_some();
+        let input = step.input.as_ref().map(|it| self.template(&format!("{at}/input"), it, by_name, mapped));
+        let map = step.map.as_ref().map(|it| self.template(&format!("{at}/map"), it, by_name, false));
+        self.check_options(&at, step);
+        let compensate = step.compensate.as_ref().and_then(|by| self.compensation(&at, step, by));
+        let timed = step.agent.is_some() || step.agents.is_some() || step.tool.is_some() || step.function.is_some();
+        let action = action?;
+        let before = before?;
+        Some(Node {
+            name: step.name.as_str().into(),
+            action,
+            before,
+            next: Vec::new(),
+            join: step.join,
+            input,
+            map,
+            parallel: step.parallel.unwrap_or(ITEMS).max(1),
+            timeout: step.timeout.or(timed.then_some(TIMEOUT)),
+            retries: step.retries.unwrap_or(if timed { RETRIES } else { 0 }),
+            backoff: backoff(step),
+            optional: step.optional,
+            compensate: compensate.map(Arc::new),
+        })
+    }
+
+    fn before(&mut self, at: &str, step: &StepSpec, by_name: &HashMap<Arc<str>, usize>) -> Option<Vec<Way>> {
+        let mut ways = Vec::with_capacity(step.after.len());
+        for (place, after) in step.after.iter().enumerate() {
+            let pointer = format!("{at}/after/{place}");
+            let Some(from) = by_name.get(after.step.as_str()) else {
+                let near = nearest(&after.step, by_name.keys().map(|name| &**name));
+                let hint =
+                    if near.is_empty() { String::new() } else { format!("; did you mean `{}`?", near.join("` or `")) };
+                self.problem(&pointer, "unknown_step", format!("there is no step `{}`{hint}", after.step));
+                continue;
+            };
+            if ways.iter().any(|way: &Way| way.from == *from) {
+                self.problem(&pointer, "duplicate_way", format!("`{}` is named twice", after.step));
+            }
+            ways.push(Way { from: *from, when: after.when.clone() });
+        }
+        (ways.len() == step.after.len()).then_some(ways)
+    }
+
+    fn action(&mut self, at: &str, step: &StepSpec, by_name: &HashMap<Arc<str>, usize>) -> Option<Action> {
+        let set = [
+            step.agent.is_some(),
+            step.agents.is_some(),
+            step.tool.is_some(),
+            step.function.is_some(),
+            step.workflow.is_some(),
+            step.repeat.is_some(),
+            step.gate.is_some(),
+            step.timer.is_some(),
+        ];
+        let count = set.iter().filter(|set| **set).count();
+        if count != 1 {
+            let expected = "expected exactly one of agent, agents, tool, function, workflow, repeat, gate and timer";
+            self.problem(at, "no_action", format!("`{}`: {expected}, got {count}", step.name));
+            return None;
+        }
+        let capability = step.capability.as_deref().map(Arc::from);
+        if let Some(name) = &step.agent {
+            return Some(Action::Agent { name: name.as_str().into(), capability });
+        }
+        if let Some(names) = &step.agents {
+            return self.agents(at, step, names, capability);
+        }
+        if let Some(name) = &step.tool {
+            return Some(Action::Tool(name.as_str().into()));
+        }
+        if let Some(name) = &step.function {
+            return self.function(&format!("{at}/function"), name).map(Action::Function);
+        }
+        if let Some(spec) = &step.workflow {
+            return self.nested(&format!("{at}/workflow"), &step.name, spec).map(Action::Workflow);
+        }
+        if let Some(repeat) = &step.repeat {
+            if repeat.at_most == 0 || repeat.at_most > MAX_TURNS {
+                let message = format!("expected 1 to {MAX_TURNS} turns, got {}", repeat.at_most);
+                self.problem(&format!("{at}/repeat/at_most"), "out_of_range", message);
+            }
+            let body = self.nested(&format!("{at}/repeat/workflow"), &step.name, &repeat.workflow)?;
+            return Some(Action::Repeat { body, at_most: repeat.at_most, until: repeat.until.clone() });
+        }
+        if let Some(gate) = &step.gate {
+            return self.gate(at, step, gate).map(Action::Gate);
+        }
+        step.timer.as_ref().and_then(|timer| self.timer(at, timer, by_name)).map(Action::Timer)
+    }
+
+    fn agents(
+        &mut self,
+        at: &str,
+        step: &StepSpec,
+        names: &[String],
+        capability: Option<Arc<str>>,
+    ) -> Option<Action> {
+        let pointer = format!("{at}/agents");
+        if names.is_empty() {
+            self.problem(&pointer, "no_agents", format!("`{}`: expected at least one agent", step.name));
+        }
+        for (place, name) in names.iter().enumerate() {
+            if names.iter().take(place).any(|other| other == name) {
+                self.problem(&format!("{pointer}/{place}"), "duplicate_name", format!("`{name}` is named twice"));
+            }
+        }
+        let names = names.iter().map(|name| name.as_str().into()).collect();
+        Some(Action::Agents { names, capability, aggregate: step.aggregate.unwrap_or_default() })
+    }
+
+    fn function(&mut self, pointer: &str, name: &str) -> Option<StepFunction> {
+        let found = self.functions.get(name).cloned();
+        if found.is_none() {
+            let message = format!("no function was given under the name `{name}`");
+            self.problem(pointer, "unknown_function", message);
+        }
+        found
+    }
+
+    /// The graph of a workflow inside of this one: the one that was built, or the one that stands in the data.
+    fn nested(&mut self, pointer: &str, step: &str, spec: &WorkflowSpec) -> Option<Arc<Graph>> {
+        if let Some(built) = self.nested.get(step) {
+            return Some(Arc::clone(built.graph()));
+        }
+        if self.depth >= MAX_DEPTH {
+            self.problem(pointer, "too_deep", format!("expected at most {MAX_DEPTH} workflows in each other"));
+            return None;
+        }
+        let at = format!("{}{pointer}", self.at);
+        // What was built for a step is not there for a step of the same name inside of another workflow.
+        let none = BTreeMap::new();
+        let mut inner = Compiler {
+            functions: self.functions,
+            nested: &none,
+            at,
+            depth: self.depth + 1,
+            problems: &mut *self.problems,
+        };
+        inner.graph(spec).map(Arc::new)
+    }
+
+    fn gate(&mut self, at: &str, step: &StepSpec, gate: &GateSpec) -> Option<Gate> {
+        let at = format!("{at}/gate");
+        let nobody = |what: &str| format!("nobody can answer `{}`: {what}", step.name);
+        if gate.choices.as_ref().is_some_and(Vec::is_empty) {
+            self.problem(&format!("{at}/choices"), "unanswerable", nobody("there is no choice"));
+        }
+        if gate.approvers.as_ref().is_some_and(Vec::is_empty) {
+            self.problem(&format!("{at}/approvers"), "unanswerable", nobody("there is no approver"));
+        }
+        if gate.schema == Some(Value::Bool(false)) {
+            self.problem(&format!("{at}/schema"), "unanswerable", nobody("no value fits the schema"));
+        }
+        let schema = match gate.schema.clone().map(Schema::new).transpose() {
+            Ok(schema) => schema,
+            Err(err) => {
+                self.problem(&format!("{at}/schema"), "invalid_schema", err.to_string());
+                None
+            }
+        };
+        let compiled = Gate {
+            prompt: gate.prompt.clone(),
+            choices: gate.choices.clone(),
+            schema,
+            approvers: gate.approvers.clone(),
+            timeout: gate.timeout,
+            default: gate.default.clone(),
+        };
+        let choices = gate.choices.iter().flatten().filter(|choice| !compiled.fits(choice)).count();
+        if choices > 0 && Some(choices) == gate.choices.as_ref().map(Vec::len) {
+            self.problem(&at, "unanswerable", nobody("no choice fits the schema"));
+        }
+        match &gate.default {
+            Some(default) if !compiled.fits(default) => {
+                let message = format!("the default of `{}` is none of its answers", step.name);
+                self.problem(&format!("{at}/default"), "invalid_default", message);
+            }
+            Some(_) if gate.timeout.is_none() => {
+                let message = format!("the default of `{}` needs a timeout after which it is taken", step.name);
+                self.problem(&format!("{at}/default"), "invalid_default", message);
+            }
+            _ => {}
+        }
+        Some(compiled)
+    }
+
+    fn timer(&mut self, at: &str, timer: &TimerSpec, by_name: &HashMap<Arc<str>, usize>) -> Option<Timer> {
+        let at = format!("{at}/timer");
+        match (timer.seconds, &timer.until) {
+            (Some(duration), None) => Some(Timer::After(duration)),
+            (None, Some(Value::String(text))) if !text.starts_with('$') => match text.parse::<Timestamp>() {
+                Ok(point) => Some(Timer::At(point)),
+                Err(err) => {
+                    self.problem(&format!("{at}/until"), "invalid_time", err.to_string());
+                    None
+                }
+            },
+            (None, Some(reference)) => {
+                Some(Timer::Found(self.template(&format!("{at}/until"), reference, by_name, false)))
+            }
+            _ => {
+                self.problem(&at, "invalid_time", "expected either `seconds` or `until`");
+                None
+            }
+        }
+    }
+
+    fn compensation(&mut self, at: &str, step: &StepSpec, by: &CompensateSpec) -> Option<Compensation> {
+        let at = format!("{at}/compensate");
+        if step.workflow.is_some() || step.repeat.is_some() || step.gate.is_some() || step.timer.is_some() {
+            let message = format!("`{}` does nothing itself that can be taken back; say it of the steps inside", step.name);
+            self.problem(&at, "no_effect", message);
+        }
+        let action = match (&by.agent, &by.tool, &by.function) {
+            (Some(name), None, None) => Action::Agent { name: name.as_str().into(), capability: None },
+            (None, Some(name), None) => Action::Tool(name.as_str().into()),
+            (None, None, Some(name)) => Action::Function(self.function(&format!("{at}/function"), name)?),
+            _ => {
+                self.problem(&at, "no_action", "expected exactly one of agent, tool and function");
+                return None;
+            }
+        };
+        Some(Compensation {
+            action,
+            timeout: step.timeout.unwrap_or(TIMEOUT),
+            retries: step.retries.unwrap_or(RETRIES),
+            backoff: backoff(step),
+        })
+    }
+
+    fn check_options(&mut self, at: &str, step: &StepSpec) {
+        if step.retries.is_some_and(|retries| retries > MAX_RETRIES) {
+            self.problem(&format!("{at}/retries"), "out_of_range", format!("expected at most {MAX_RETRIES}"));
+        }
+        if step.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            self.problem(&format!("{at}/timeout"), "out_of_range", "expected more than 0 seconds");
+        }
+        if step.parallel == Some(0) {
+            self.problem(&format!("{at}/parallel"), "out_of_range", "expected at least 1 item at a time, got 0");
+        }
+        let calls = step.agent.is_some() || step.agents.is_some() || step.tool.is_some() || step.function.is_some();
+        let useless = [
+            ("parallel", step.parallel.is_some() && step.map.is_none(), "`map`"),
+            ("aggregate", step.aggregate.is_some() && step.agents.is_none(), "`agents`"),
+            ("capability", step.capability.is_some() && step.agent.is_none() && step.agents.is_none(), "an agent"),
+            ("timeout", step.timeout.is_some() && !calls, "an agent, a tool or a function"),
+            ("retries", step.retries.is_some() && !calls, "an agent, a tool or a function"),
+            ("retry_delay", step.retry_delay.is_some() && !calls, "an agent, a tool or a function"),
+            ("input", step.input.is_some() && step.timer.is_some(), "something that takes an input"),
+            ("map", step.map.is_some() && (step.gate.is_some() || step.timer.is_some()), "something that works"),
+        ];
+        for (field, _, of) in useless.into_iter().filter(|(_, useless, _)| *useless) {
+            let message = format!("`{field}` of `{}` does nothing without {of}", step.name);
+            self.problem(&format!("{at}/{field}"), "no_effect", message);
+        }
+    }
+
+    fn template(
+        &mut self,
+        pointer: &str,
+        value: &Value,
+        by_name: &HashMap<Arc<str>, usize>,
+        mapped: bool,
+    ) -> Template {
+        let find = |name: &str| match name {
+            "input" => Some(Source::Input),
+            "item" => mapped.then_some(Source::Item),
+            step => by_name.get(step).copied().map(Source::Step),
+        };
+        let mut unknown = Vec::new();
+        let template = Template::parse(value, &find, &mut |text| unknown.push(text.to_owned()));
+        for text in unknown {
+            let message = format!("`{text}` refers to no step; write `$$` for a dollar sign");
+            self.problem(pointer, "unknown_reference", message);
+        }
+        template
+    }
+
+    /// A step may only refer to steps that are settled before it.
+    fn check_references(&mut self, nodes: &[Node], ways: &[Vec<usize>]) {
+        for (index, node) in nodes.iter().enumerate() {
+            let mut found = Vec::new();
+            let timer = match &node.action {
+                Action::Timer(Timer::Found(template)) => Some(template),
+                _ => None,
+            };
+            for template in node.input.iter().chain(&node.map).chain(timer) {
+                template.steps(&mut found);
+            }
+            if found.is_empty() {
+                continue;
+            }
+            let before = ancestors(index, ways);
+            for (step, text) in found {
+                if before.get(step) != Some(&true) {
+                    let message = format!("`{}` does not come after the step that `{text}` refers to", node.name);
+                    self.problem(&format!("/steps/{index}"), "unsettled_reference", message);
+                }
+            }
+        }
+    }
+}
+
+/// Which steps are settled before a step.
+fn ancestors(step: usize, ways: &[Vec<usize>]) -> Vec<bool> {
+    let mut seen = vec![false; ways.len()];
+    let mut open = vec![step];
+    while let Some(at) = open.pop() {
+        for from in ways.get(at).into_iter().flatten() {
+            if let Some(seen) = seen.get_mut(*from)
+                && !std::mem::replace(seen, true)
+            {
+                open.push(*from);
+            }
+        }
+    }
+    seen
+}
+
+fn backoff(step: &StepSpec) -> Backoff {
+    let backoff = Backoff::default();
+    Backoff { base: step.retry_delay.unwrap_or(backoff.base), ..backoff }
+}
+
+/// The digest of each step: of everything that stands in its data but what is only said of it.
+fn definition(steps: &[StepSpec]) -> IndexMap<Arc<str>, Arc<str>> {
+    let digest = |step: &StepSpec| {
+        let plain = StepSpec { description: String::new(), ..step.clone() };
+        let data = serde_json::to_vec(&plain).unwrap_or_default();
+        let mut digits = Digest::of(data).to_string();
+        digits.truncate(DIGITS);
+        (step.name.as_str().into(), digits.into())
+    };
+    steps.iter().map(digest).collect()
+}

@@ -1,0 +1,198 @@
+//! Runs a workflow: begins the steps whose turn has come, records what came of them, takes them back on failure.
+
+use std::{
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
+    task::Poll,
+};
+
+use futures_util::{StreamExt as _, poll, stream::FuturesUnordered};
+use serde_json::Value;
+
+use crate::{
+    agent::{Actor, AgentInput, AgentOutput, Session, event, observed},
+    error::{Error, ErrorKind, Result},
+    event::EventKind,
+    journal::Fact,
+    runtime::Cancel,
+    workflow::{
+        Workflow,
+        graph::{Action, Compensation, Graph, Node},
+        rollback::Done,
+        run::{End, WorkflowRun},
+        watchdog::Watchdog,
+    },
+};
+
+pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// Runs a workflow at the path of its session, from where its journal left it.
+///
+/// # Cancellation
+/// Dropping the future stops the steps at work; what was recorded stays, and a later run continues there.
+pub(super) async fn run(workflow: &Workflow, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
+    let name = workflow.name();
+    if session.ctx().lineage().contains(name) {
+        let message = "the workflow is a step of itself";
+        return Err(Error::new(ErrorKind::InvalidInput, "workflow.run", message).with("workflow", name));
+    }
+    define(workflow, session).await?;
+    let session = session.with_context(session.ctx().with_agent(name));
+    let flow = Flow {
+        workflow,
+        session: &session,
+        background: input.background.as_deref(),
+        done: Mutex::default(),
+        watchdog: Watchdog::new(workflow.graph().timeout),
+    };
+    let work = async {
+        let output = flow.run(input.input.clone()).await?;
+        let mut completed = event(session.ctx(), Actor::spec(workflow), EventKind::WorkflowCompleted);
+        completed.priority = workflow.graph().priority;
+        session.means().bus.publish(session.ctx(), completed).await?;
+        Ok(AgentOutput::new(output))
+    };
+    observed(&session, Actor::spec(workflow), pin!(work)).await
+}
+
+/// Records what the steps are, or checks that they still are what they were.
+async fn define(workflow: &Workflow, session: &Session) -> Result<()> {
+    let (ctx, journal) = (session.ctx(), session.journal());
+    let recorded = journal.check_definition(ctx.path(), workflow.definition())?;
+    // The engine records it together with the start of a run.
+    if !recorded && !ctx.path().is_empty() {
+        let steps = Arc::clone(workflow.definition());
+        journal.append(ctx, &[Fact::DefinitionRecorded { steps }]).await?;
+    }
+    Ok(())
+}
+
+/// One workflow at work.
+pub(super) struct Flow<'a> {
+    pub(super) workflow: &'a Workflow,
+    pub(super) session: &'a Session,
+    /// What the workflow as a whole is a part of.
+    pub(super) background: Option<&'a str>,
+    /// What can be taken back.
+    // A std mutex: no await happens while it is held.
+    pub(super) done: Mutex<Vec<Done>>,
+    pub(super) watchdog: Watchdog,
+}
+
+impl Flow<'_> {
+    async fn run(&self, input: Value) -> Result<Value> {
+        let (ctx, journal) = (self.session.ctx(), self.session.journal());
+        if let Some(rollback) = self.unfinished_rollback() {
+            return Err(self.resume_rollback(rollback).await);
+        }
+        let halt = ctx.cancel().child();
+        let ended = {
+            let work = self.drive(self.workflow.graph(), self.session, input, halt);
+            let limit = self.watchdog.bark(ctx);
+            tokio::select! {
+                biased;
+                ended = work => ended,
+                () = limit => {
+                    let message = "the workflow took longer than its timeout";
+                    Err(Error::new(ErrorKind::Timeout, "workflow.run", message)
+                        .with("workflow", self.workflow.name())
+                        .with("seconds", self.workflow.graph().timeout.as_secs_f64()))
+                }
+            }
+        };
+        match ended {
+            Ok(output) => Ok(output),
+            Err(err) if ctx.cancel().is_cancelled() || journal.is_lost() => Err(err),
+            Err(err) => Err(self.roll_back(err).await),
+        }
+    }
+
+    /// Runs a graph at the path of a session; `halt` stops what need not be finished.
+    pub(super) fn drive<'a>(
+        &'a self,
+        graph: &'a Arc<Graph>,
+        session: &'a Session,
+        input: Value,
+        halt: Cancel,
+    ) -> Boxed<'a, Value> {
+        Box::pin(self.driven(graph, session, input, halt))
+    }
+
+    async fn driven(&self, graph: &Arc<Graph>, session: &Session, input: Value, halt: Cancel) -> Result<Value> {
+        let (ctx, journal) = (session.ctx(), session.journal());
+        let mut run = WorkflowRun::new(Arc::clone(graph), input);
+        let mut working = FuturesUnordered::new();
+        loop {
+            while working.len() < graph.parallel && !halt.is_cancelled() && !journal.is_paused() {
+                let Some(step) = run.begin() else { break };
+                let Some(node) = graph.nodes.get(step) else { continue };
+                let given = match run.given(node) {
+                    Ok(given) => given,
+                    Err(err) => {
+                        settle(&mut run, step, Err(err), &halt)?;
+                        continue;
+                    }
+                };
+                let background = self.background(node, run.input());
+                let mut work = self.work(node, given, background, session, &halt);
+                // Most steps that only compute are over at once.
+                match poll!(&mut work) {
+                    Poll::Ready(outcome) => settle(&mut run, step, outcome, &halt)?,
+                    Poll::Pending => working.push(async move { (step, work.await) }),
+                }
+                tokio::task::consume_budget().await;
+            }
+            if working.is_empty() {
+                if ctx.cancel().is_cancelled() {
+                    return Err(Error::new(ErrorKind::Cancelled, "workflow.run", "the run was cancelled"));
+                }
+                match run.end_of_run() {
+                    Some(Ok(End::Completed(value))) => return Ok(value),
+                    Some(Ok(End::Failed(err)) | Err(err)) => return Err(err),
+                    None if halt.is_cancelled() => {
+                        return Err(Error::new(ErrorKind::Cancelled, "workflow.run", "the workflow has failed"));
+                    }
+                    None if journal.is_paused() => {
+                        ctx.bound("workflow.pause", journal.unpaused()).await?;
+                        continue;
+                    }
+                    None => {
+                        let message = "no step can begin and none is under way";
+                        return Err(Error::new(ErrorKind::Internal, "workflow.run", message));
+                    }
+                }
+            }
+            let paused = journal.is_paused();
+            tokio::select! {
+                biased;
+                Some((step, outcome)) = working.next() => settle(&mut run, step, outcome, &halt)?,
+                () = journal.unpaused(), if paused => {}
+            }
+        }
+    }
+
+    /// What an agent is told that its step is a part of.
+    fn background(&self, node: &Node, input: &Value) -> Option<Arc<str>> {
+        if !matches!(node.action, Action::Agent { .. } | Action::Agents { .. }) {
+            return None;
+        }
+        let whole = (!node.before.is_empty()).then(|| AgentInput::new(input.clone()).question());
+        let parts: Vec<&str> = self.background.into_iter().chain(whole.as_deref()).collect();
+        if parts.is_empty() { None } else { Some(parts.join("\n\n").into()) }
+    }
+
+    /// Notes that a step was done which can be taken back; `order` grows with the journal.
+    pub(super) fn note(&self, path: &Arc<str>, order: u64, by: &Arc<Compensation>, value: &Value) {
+        let done = Done { path: Arc::clone(path), order, by: Arc::clone(by), value: value.clone() };
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+    }
+}
+
+/// Tells the machine what came of a step; the first failure halts the others.
+fn settle(run: &mut WorkflowRun, step: usize, outcome: Result<Value>, halt: &Cancel) -> Result<()> {
+    run.settle(step, outcome)?;
+    if run.has_failed() {
+        halt.cancel();
+    }
+    Ok(())
+}

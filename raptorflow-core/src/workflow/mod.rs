@@ -1,0 +1,30 @@
+//! Workflows: steps that follow each other, run durably.
+//!
+//! Row 10 of the house.
+//! A [`WorkflowSpec`] is a workflow as data, [`Workflow::builder`] the same in code; both are checked when built.
+//! A machine without input and output says which steps may begin; the driver carries them out and records what came
+//! of each, so that a resumed run repeats nothing that is recorded.
+
+mod aggregate;
+mod compile;
+mod condition;
+mod cycle;
+mod driver;
+mod gate;
+mod graph;
+mod perform;
+mod rollback;
+mod run;
+mod spec;
+mod step;
+mod template;
+mod watchdog;
+mod workflow;
+
+pub use aggregate::Aggregate;
+pub use condition::Condition;
+pub use spec::{
+    AfterSpec, CompensateSpec, GateSpec, Join, RepeatSpec, StepSpec, TimerSpec, WorkflowSpec,
+};
+pub use step::{Step, StepFunction, after, agent, agents, function, repeat, timer, timer_until, tool, workflow};
+pub use workflow::{Workflow, WorkflowBuilder};

@@ -1,0 +1,525 @@
+//! Carries out one step: attempts, time-outs, items, turns, and the record of what came of it.
+
+use std::{
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, StreamExt as _, poll, stream};
+use serde_json::{Value, json};
+
+use crate::{
+    agent::{Actor, AgentInput, Session, event},
+    error::{Error, ErrorKind, Result, Retry},
+    event::{EventKind, Status},
+    journal::Fact,
+    runtime::{Backoff, Cancel, Context},
+    tool::{DispatchConfig, dispatch},
+    types::{Timestamp, ToolCall},
+    workflow::{
+        Aggregate, Condition, StepFunction,
+        driver::{Boxed, Flow},
+        graph::{Action, Graph, Node, Timer},
+        run::Given,
+    },
+};
+
+/// What is tried, how long, and how often.
+#[derive(Clone, Copy)]
+pub(super) struct Tries<'a> {
+    pub(super) call: Call<'a>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) retries: u32,
+    pub(super) backoff: &'a Backoff,
+    pub(super) background: Option<&'a Arc<str>>,
+}
+
+/// Something that takes a value and gives one.
+#[derive(Clone, Copy)]
+pub(super) enum Call<'a> {
+    Agent { name: &'a Arc<str>, capability: Option<&'a Arc<str>> },
+    Tool(&'a str),
+    Function(&'a StepFunction),
+}
+
+impl Flow<'_> {
+    /// Does a step, or gives what is recorded of it.
+    ///
+    /// A step that takes part in a rollback is finished even when `halt` is cancelled; any other is stopped then.
+    pub(super) fn work<'a>(
+        &'a self,
+        node: &'a Node,
+        given: Given,
+        background: Option<Arc<str>>,
+        session: &'a Session,
+        halt: &Cancel,
+    ) -> Boxed<'a, Value> {
+        let halt = halt.clone();
+        let path = join(session.ctx().path(), &node.name);
+        match given {
+            Given::One(input) => match &node.action {
+                Action::Function(function) => {
+                    Box::pin(self.leaf(node, Call::Function(function), path, input, None, session, halt))
+                }
+                Action::Tool(name) => {
+                    Box::pin(self.leaf(node, Call::Tool(name), path, input, None, session, halt))
+                }
+                _ => self.one(node, path, input, background, session, halt),
+            },
+            Given::Items(inputs) => Box::pin(self.items(node, path, inputs, background, session, halt)),
+        }
+    }
+
+    /// One value through whatever the step does.
+    fn one<'a>(
+        &'a self,
+        node: &'a Node,
+        path: Arc<str>,
+        input: Value,
+        background: Option<Arc<str>>,
+        session: &'a Session,
+        halt: Cancel,
+    ) -> Boxed<'a, Value> {
+        match &node.action {
+            Action::Function(function) => {
+                Box::pin(self.leaf(node, Call::Function(function), path, input, background, session, halt))
+            }
+            Action::Tool(name) => Box::pin(self.leaf(node, Call::Tool(name), path, input, background, session, halt)),
+            Action::Agent { name, capability } => {
+                let call = Call::Agent { name, capability: capability.as_ref() };
+                Box::pin(self.leaf(node, call, path, input, background, session, halt))
+            }
+            Action::Agents { names, capability, aggregate } => Box::pin(async move {
+                let agents = Agents { node, names, capability: capability.as_ref(), aggregate: *aggregate };
+                self.agents(agents, path, &input, background, session, halt).await
+            }),
+            Action::Workflow(graph) => Box::pin(async move {
+                let session = session.with_context(session.ctx().at_step(path, None));
+                self.drive(graph, &session, input, halt).await
+            }),
+            Action::Repeat { body, at_most, until } => Box::pin(async move {
+                self.turns(body, *at_most, until.as_ref(), path, input, session, halt).await
+            }),
+            Action::Gate(gate) => Box::pin(async move {
+                let session = session.with_context(session.ctx().at_step(path, None));
+                let work = gate.answer(&session, self.workflow, self.workflow.graph().priority);
+                self.recorded_or(node, &session, halt, work).await
+            }),
+            Action::Timer(timer) => Box::pin(async move {
+                let session = session.with_context(session.ctx().at_step(path, None));
+                self.recorded_or(node, &session, halt, wait(timer, &input, &session)).await
+            }),
+        }
+    }
+
+    /// The value that is recorded for a step, or that of the work, which is then recorded.
+    async fn recorded_or(
+        &self,
+        node: &Node,
+        session: &Session,
+        halt: Cancel,
+        work: impl Future<Output = Result<Value>>,
+    ) -> Result<Value> {
+        if let Some(recorded) = self.recorded(node, session.ctx().path(), session) {
+            return recorded;
+        }
+        let outcome = session.ctx().bound("workflow.step", halt.run("workflow.step", work)).await.flatten().flatten();
+        self.record(node, session.ctx(), outcome, None).await
+    }
+
+    /// A step that one call does: an agent, a tool or a function.
+    #[expect(clippy::too_many_arguments, reason = "what a step is, what it is given and where it stands")]
+    async fn leaf(
+        &self,
+        node: &Node,
+        call: Call<'_>,
+        path: Arc<str>,
+        input: Value,
+        background: Option<Arc<str>>,
+        session: &Session,
+        halt: Cancel,
+    ) -> Result<Value> {
+        if let Some(recorded) = self.recorded(node, &path, session) {
+            return recorded;
+        }
+        let tries = Tries {
+            call,
+            timeout: node.timeout,
+            retries: node.retries,
+            backoff: &node.backoff,
+            background: background.as_ref(),
+        };
+        let clock = session.ctx().runtime().clock();
+        let start = clock.elapsed();
+        // What can be taken back is finished, so that it is known whether it was done.
+        let halt = if node.compensate.is_some() { None } else { Some(&halt) };
+        let outcome = self.tried(&tries, &path, input, session, halt).await;
+        let ctx = session.ctx().at_step(path, None);
+        self.record(node, &ctx, outcome, Some(clock.elapsed().saturating_sub(start))).await
+    }
+
+    fn recorded(&self, node: &Node, path: &Arc<str>, session: &Session) -> Option<Result<Value>> {
+        let journal = session.journal();
+        if !journal.has_history() {
+            return None;
+        }
+        journal.recorded(path).into_iter().rev().find_map(|entry| match entry.fact {
+            Fact::StepCompleted { value, .. } => {
+                if let Some(by) = &node.compensate {
+                    self.note(path, entry.sequence, by, &value);
+                }
+                Some(Ok(value))
+            }
+            Fact::StepFailed { error } => Some(Err(error)),
+            _ => None,
+        })
+    }
+
+    /// Records what came of a step at the context's path, and tells the bus.
+    async fn record(
+        &self,
+        node: &Node,
+        ctx: &Context,
+        outcome: Result<Value>,
+        took: Option<Duration>,
+    ) -> Result<Value> {
+        let journal = self.session.journal();
+        let mut told = event(ctx, Actor::spec(self.workflow), EventKind::CapabilityExecuted);
+        told.duration = took;
+        told.priority = self.workflow.graph().priority;
+        let outcome = match outcome {
+            Ok(value) => {
+                let took = took.and_then(|took| u64::try_from(took.as_micros()).ok());
+                // Moved into the fact and back: a value may be large.
+                let fact = Fact::StepCompleted { value, took };
+                let length = journal.append_at(ctx.path(), std::slice::from_ref(&fact)).await?;
+                let Fact::StepCompleted { value, .. } = fact else {
+                    return Err(Error::new(ErrorKind::Internal, "workflow.record", "a fact changed its kind"));
+                };
+                if let Some(by) = &node.compensate {
+                    self.note(ctx.path(), length, by, &value);
+                }
+                Ok(value)
+            }
+            // The step was stopped: it says nothing about how it would have ended.
+            Err(err) if is_stopped(&err, ctx) => return Err(err),
+            Err(err) => {
+                let err = if err.get("step").is_some() { err } else { err.with("step", ctx.path()) };
+                journal.append_at(ctx.path(), &[Fact::StepFailed { error: err.clone() }]).await?;
+                told.status = Status::Error;
+                told.data = json!({ "error": err.kind().code(), "operation": err.operation() });
+                Err(err)
+            }
+        };
+        self.session.means().bus.publish(ctx, told).await?;
+        outcome
+    }
+
+    /// Calls until it succeeds or the tries are used up.
+    ///
+    /// Tries before a crash count; those before the run as a whole failed and was resumed do not.
+    pub(super) async fn tried(
+        &self,
+        tries: &Tries<'_>,
+        path: &Arc<str>,
+        input: Value,
+        session: &Session,
+        halt: Option<&Cancel>,
+    ) -> Result<Value> {
+        let (mut attempt, mut used) = attempts_before(session, path);
+        let mut input = Some(input);
+        loop {
+            let last = used >= tries.retries;
+            let given = if last { input.take() } else { input.clone() }.unwrap_or_default();
+            let err = match self.attempt(tries, path, given, attempt, session, halt).await {
+                Ok(value) => return Ok(value),
+                Err(err) => err,
+            };
+            if last || session.ctx().cancel().is_cancelled() || !can_help(&err) {
+                return Err(err);
+            }
+            let failed = Fact::RetryTriggered { attempt, error: err.clone() };
+            session.journal().append_at(path, &[failed]).await?;
+            attempt += 1;
+            used += 1;
+            let pause = match err.retry() {
+                Retry::After(pause) => pause,
+                _ => tries.backoff.delay(used, fastrand::f64()),
+            };
+            let sleep = session.ctx().runtime().clock().sleep(pause);
+            let sleep = session.ctx().bound("workflow.retry", sleep);
+            match halt {
+                Some(halt) => halt.run("workflow.retry", sleep).await.flatten()?,
+                None => sleep.await?,
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        tries: &Tries<'_>,
+        path: &Arc<str>,
+        input: Value,
+        attempt: u32,
+        session: &Session,
+        halt: Option<&Cancel>,
+    ) -> Result<Value> {
+        let ctx = session.ctx().at_step(Arc::clone(path), tries.timeout);
+        let mut work = pin!(self.call(tries, input, attempt, session, ctx.clone()));
+        // Most functions that only compute are over at once, and need neither timer nor token.
+        if let Poll::Ready(outcome) = poll!(work.as_mut()) {
+            return outcome;
+        }
+        let _busy = self.watchdog.work();
+        let bound = ctx.bound("workflow.step", work);
+        match halt {
+            Some(halt) => halt.run("workflow.step", bound).await.flatten().flatten(),
+            None => bound.await.flatten(),
+        }
+    }
+
+    async fn call(
+        &self,
+        tries: &Tries<'_>,
+        input: Value,
+        attempt: u32,
+        session: &Session,
+        ctx: Context,
+    ) -> Result<Value> {
+        match tries.call {
+            Call::Function(function) => {
+                // The function itself runs inside the guard too, not only the future that it makes.
+                let work = AssertUnwindSafe(async { function.call(ctx, input).await }).catch_unwind();
+                work.await.unwrap_or_else(|_| {
+                    Err(Error::new(ErrorKind::Callback, "workflow.function", "the step's function panicked"))
+                })
+            }
+            Call::Tool(name) => Box::pin(self.use_tool(name, input, &ctx)).await,
+            Call::Agent { name, capability } => {
+                let background = tries.background.cloned();
+                Box::pin(self.ask(name, capability, input, background, attempt, session, &ctx)).await
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "who is asked what, and where it stands")]
+    async fn ask(
+        &self,
+        name: &Arc<str>,
+        capability: Option<&Arc<str>>,
+        input: Value,
+        background: Option<Arc<str>>,
+        attempt: u32,
+        session: &Session,
+        ctx: &Context,
+    ) -> Result<Value> {
+        let agent = session.means().agents.get(name)?;
+        // A further attempt is another conversation; the first one's facts are not its own.
+        let ctx = if attempt > 1 { ctx.child(&format!("{name}@{attempt}")) } else { ctx.child(name) };
+        let input = match capability {
+            Some(capability) if !input.is_object() => {
+                AgentInput::for_capability(Arc::clone(capability), &AgentInput::new(input).question())
+            }
+            capability => AgentInput { capability: capability.cloned(), ..AgentInput::new(input) },
+        };
+        let input = AgentInput { background, ..input };
+        Ok(agent.run(&session.with_context(ctx), &input).await?.output)
+    }
+
+    async fn use_tool(&self, name: &str, input: Value, ctx: &Context) -> Result<Value> {
+        let tools = &self.session.means().tools;
+        // An unknown tool is a fault of the workflow, not an answer to tell a model.
+        tools.get(name)?;
+        if !input.is_object() {
+            let message = "a tool takes an object; give the step an `input`";
+            return Err(Error::new(ErrorKind::InvalidInput, "workflow.tool", message).with("tool", name));
+        }
+        let call = ToolCall { id: "step".into(), name: name.into(), arguments: input.to_string().into() };
+        let result = dispatch(ctx, tools, &call, &DispatchConfig::default()).await?;
+        if !result.is_error {
+            return Ok(result.content);
+        }
+        let text = |key| result.content.get(key).and_then(Value::as_str);
+        let kind = serde_json::from_value(result.content.get("error").cloned().unwrap_or_default());
+        let message = text("message").unwrap_or("the tool failed").to_owned();
+        Err(Error::new(kind.unwrap_or(ErrorKind::Callback), "workflow.tool", message).with("tool", name))
+    }
+
+    async fn items(
+        &self,
+        node: &Node,
+        path: Arc<str>,
+        inputs: Vec<Value>,
+        background: Option<Arc<str>>,
+        session: &Session,
+        halt: Cancel,
+    ) -> Result<Value> {
+        let mut outputs = vec![Value::Null; inputs.len()];
+        let mut failure = None;
+        // One item that fails stops the others, and what is left is looked after before the step ends.
+        let halt = halt.child();
+        let work = inputs.into_iter().enumerate().map(|(index, input)| {
+            let (path, background, halt) = (join(&path, &index.to_string()), background.clone(), halt.clone());
+            async move {
+                let stopped = || Error::new(ErrorKind::Cancelled, "workflow.map", "another item failed");
+                if halt.is_cancelled() {
+                    return (index, Err(stopped()));
+                }
+                (index, self.one(node, path, input, background, session, halt).await)
+            }
+        });
+        let mut work = stream::iter(work).buffer_unordered(node.parallel);
+        while let Some((index, outcome)) = work.next().await {
+            match outcome {
+                Ok(value) => {
+                    if let Some(output) = outputs.get_mut(index) {
+                        *output = value;
+                    }
+                }
+                Err(err) => {
+                    failure.get_or_insert(err);
+                    halt.cancel();
+                }
+            }
+        }
+        failure.map_or(Ok(Value::Array(outputs)), Err)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what is repeated, how often, and where it stands")]
+    async fn turns(
+        &self,
+        body: &Arc<Graph>,
+        at_most: u32,
+        until: Option<&Condition>,
+        path: Arc<str>,
+        mut value: Value,
+        session: &Session,
+        halt: Cancel,
+    ) -> Result<Value> {
+        for turn in 0..at_most {
+            let ctx = session.ctx().at_step(join(&path, &turn.to_string()), None);
+            value = self.drive(body, &session.with_context(ctx), value, halt.clone()).await?;
+            if until.is_some_and(|until| until.holds(&value)) {
+                break;
+            }
+        }
+        Ok(value)
+    }
+
+    async fn agents(
+        &self,
+        agents: Agents<'_>,
+        path: Arc<str>,
+        input: &Value,
+        background: Option<Arc<str>>,
+        session: &Session,
+        halt: Cancel,
+    ) -> Result<Value> {
+        let Agents { node, names, capability, aggregate } = agents;
+        if let Some(recorded) = self.recorded(node, &path, session) {
+            return recorded;
+        }
+        let ctx = session.ctx().at_step(Arc::clone(&path), None);
+        let clock = ctx.runtime().clock();
+        let start = clock.elapsed();
+        let within = session.with_context(ctx.clone());
+        let outcome = async {
+            let work = names.iter().enumerate().map(|(place, name)| {
+                let tries = Tries {
+                    call: Call::Agent { name, capability },
+                    timeout: node.timeout,
+                    retries: node.retries,
+                    backoff: &node.backoff,
+                    background: background.as_ref(),
+                };
+                let (path, within, halt) = (join(&path, name), &within, &halt);
+                async move { (place, self.tried(&tries, &path, input.clone(), within, Some(halt)).await) }
+            });
+            let mut work: stream::FuturesUnordered<_> = work.collect();
+            let (mut answers, mut failure) = (Vec::new(), None);
+            while let Some((place, outcome)) = work.next().await {
+                match outcome {
+                    Ok(answer) => answers.push((place, answer)),
+                    Err(err) if matches!(aggregate, Aggregate::All | Aggregate::Merge) => return Err(err),
+                    Err(err) => failure = Some(err),
+                }
+                if aggregate == Aggregate::First && !answers.is_empty() {
+                    break;
+                }
+            }
+            answers.sort_unstable_by_key(|(place, _)| *place);
+            let named = |(place, answer)| (names.get(place).map(|name| name.to_string()).unwrap_or_default(), answer);
+            let value = aggregate.value(names.len(), answers.into_iter().map(named).collect());
+            value.map_err(|err| match failure {
+                Some(failure) => err.caused_by(failure),
+                None => err,
+            })
+        };
+        let outcome = outcome.await;
+        self.record(node, &ctx, outcome, Some(clock.elapsed().saturating_sub(start))).await
+    }
+}
+
+/// Several agents of one step.
+struct Agents<'a> {
+    node: &'a Node,
+    names: &'a [Arc<str>],
+    capability: Option<&'a Arc<str>>,
+    aggregate: Aggregate,
+}
+
+async fn wait(timer: &Timer, found: &Value, session: &Session) -> Result<Value> {
+    let ctx = session.ctx();
+    let due = match timer {
+        Timer::After(duration) => ctx.now().plus(*duration),
+        Timer::At(point) => *point,
+        Timer::Found(_) => found.as_str().unwrap_or_default().parse::<Timestamp>()?,
+    };
+    session.journal().timer(ctx, due).await?;
+    Ok(due.to_string().into())
+}
+
+/// How many attempts there were before the next one, plus one; and how many of them count as retries.
+fn attempts_before(session: &Session, path: &Arc<str>) -> (u32, u32) {
+    let journal = session.journal();
+    if !journal.has_history() {
+        return (1, 0);
+    }
+    let mut total = 0;
+    let mut used = 0;
+    let failed = journal.failed_at();
+    for entry in journal.recorded(path) {
+        if let Fact::RetryTriggered { .. } = entry.fact {
+            total += 1;
+            used += u32::from(failed.is_none_or(|failed| entry.sequence > failed));
+        }
+    }
+    (total + 1, used)
+}
+
+/// Whether another attempt can help: not when what was asked is wrong, and not when somebody tried often enough.
+fn can_help(err: &Error) -> bool {
+    match err.retry() {
+        Retry::Exhausted => false,
+        Retry::Soon | Retry::After(_) => true,
+        Retry::Never => matches!(
+            err.kind(),
+            ErrorKind::RateLimited
+                | ErrorKind::Unavailable
+                | ErrorKind::Timeout
+                | ErrorKind::InvalidOutput
+                | ErrorKind::Callback
+        ),
+    }
+}
+
+fn is_stopped(err: &Error, ctx: &Context) -> bool {
+    err.kind() == ErrorKind::Cancelled || ctx.cancel().is_cancelled()
+}
+
+pub(super) fn join(path: &Arc<str>, segment: &str) -> Arc<str> {
+    if path.is_empty() { segment.into() } else { format!("{path}/{segment}").into() }
+}

@@ -159,6 +159,15 @@ pub trait Actor: Debug + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Checks what somebody is about to say to a run of it; anything goes by default.
+    ///
+    /// # Errors
+    /// What is wrong with the name, the value or who says it.
+    fn check_signal(&self, name: &str, value: &Value, by: Option<&str>) -> Result<()> {
+        let _ = (name, value, by);
+        Ok(())
+    }
+
     /// Acts; the session holds the journal, the bus and the means.
     async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput>;
 }
@@ -207,6 +216,14 @@ impl Agent {
     #[must_use]
     pub fn opening(&self) -> Vec<Fact> {
         self.0.opening()
+    }
+
+    /// Checks what somebody is about to say to a run of it; see [`Actor::check_signal`].
+    ///
+    /// # Errors
+    /// What the actor says.
+    pub fn check_signal(&self, name: &str, value: &Value, by: Option<&str>) -> Result<()> {
+        self.0.check_signal(name, value, by)
     }
 
     /// Acts within a session; an engine does this for its callers.

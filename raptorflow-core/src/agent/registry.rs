@@ -36,6 +36,12 @@ impl AgentRegistry {
         self.register_all(vec![agent])
     }
 
+    /// Adds an agent, unless its name is taken.
+    pub(crate) fn make_known(&self, agent: &Agent) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.entry(agent.name().clone()).or_insert_with(|| agent.clone());
+    }
+
     /// Adds all of them or, if one name is taken, none.
     ///
     /// # Errors

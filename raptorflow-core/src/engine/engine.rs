@@ -3,13 +3,17 @@
 use std::{
     collections::HashMap,
     fmt,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
+use futures_util::poll;
+
 use crate::{
     agent::{Agent, AgentInput, AgentOutput, AgentRegistry, Means, Session},
-    engine::{EngineBuilder, Outcome, ResumeRequest, Run, RunRequest},
+    engine::{EngineBuilder, Outcome, ResumeRequest, Run, RunRequest, Target},
     error::{Error, ErrorKind, Result},
     event::Bus,
     journal::{Entry, Fact, Journal, Journals, Opened, RunFilter, Summary},
@@ -38,14 +42,13 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// # Ok::<(), raptorflow_core::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
-pub struct Engine(Arc<Inner>);
+pub struct Engine(Arc<Inner>, TenantId);
 
 struct Inner {
     runtime: Runtime,
     storage: Storage,
     journals: Journals,
     means: Arc<Means>,
-    tenant: TenantId,
     // A std mutex: no await happens while it is held.
     active: Mutex<HashMap<RunId, Cancel>>,
 }
@@ -64,10 +67,16 @@ impl Engine {
         means: Arc<Means>,
         tenant: TenantId,
     ) -> Self {
-        Self(Arc::new(Inner { runtime, storage, journals, means, tenant, active: Mutex::default() }))
+        Self(Arc::new(Inner { runtime, storage, journals, means, active: Mutex::default() }), tenant)
     }
 
-    /// Makes an agent known.
+    /// The same engine for another tenant: its runs, and the questions about them, are that tenant's.
+    #[must_use]
+    pub fn for_tenant(&self, tenant: TenantId) -> Self {
+        Self(Arc::clone(&self.0), tenant)
+    }
+
+    /// Makes an agent or a workflow known.
     ///
     /// # Errors
     /// `AlreadyExists` when the name is taken.
@@ -133,7 +142,7 @@ impl Engine {
         *self.0.means.knowledge.write().unwrap_or_else(PoisonError::into_inner) = Some(knowledge);
     }
 
-    /// Asks an agent and waits for its answer; see [`RunRequest`] for options.
+    /// Asks an agent, or runs a workflow, and waits for the answer; see [`RunRequest`] for options.
     ///
     /// # Errors
     /// `NotFound` for an unknown agent, and what the agent, its model or the storage says; the error's context has
@@ -141,11 +150,11 @@ impl Engine {
     ///
     /// # Cancellation
     /// Dropping the future stops the work; the run can be resumed.
-    pub fn run(&self, agent: &str, input: impl Into<AgentInput>) -> RunRequest {
-        RunRequest::new(self.clone(), agent, input.into())
+    pub fn run(&self, target: impl Into<Target>, input: impl Into<AgentInput>) -> RunRequest {
+        RunRequest::new(self.clone(), target.into(), input.into())
     }
 
-    /// Asks an agent in the background; the run goes on when the handle is dropped.
+    /// Asks an agent, or runs a workflow, in the background; the run goes on when the handle is dropped.
     ///
     /// # Errors
     /// As [`Engine::run`], for what fails before the agent begins.
@@ -175,8 +184,8 @@ impl Engine {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn start(&self, agent: &str, input: impl Into<AgentInput>) -> Result<Run> {
-        self.run(agent, input).start().await
+    pub async fn start(&self, target: impl Into<Target>, input: impl Into<AgentInput>) -> Result<Run> {
+        self.run(target, input).start().await
     }
 
     /// Takes up a run whose process ended, or that failed, and waits for its answer.
@@ -214,31 +223,6 @@ impl Engine {
     #[must_use]
     pub fn resume(&self, run: RunId) -> ResumeRequest {
         ResumeRequest::new(self.clone(), run)
-    }
-
-    /// Cancels a run for good; one that works in this process has stopped soon after.
-    ///
-    /// # Errors
-    /// `NotFound` for an unknown run, `Conflict` while another living process owns it.
-    pub async fn cancel(&self, run: RunId) -> Result<()> {
-        let active = self.active().get(&run).cloned();
-        if let Some(cancel) = active {
-            cancel.cancel();
-            return Ok(());
-        }
-        let ctx = self.context(run, None);
-        match self.open(&ctx).await? {
-            Opened::Running { journal, .. } => {
-                journal.finish(&ctx, &[Fact::ExecutionCancelled]).await?;
-                Ok(())
-            }
-            Opened::Ended { summary, .. } => {
-                let message = "the run has ended already";
-                Err(Error::new(ErrorKind::Conflict, "engine.cancel", message)
-                    .with("run", run)
-                    .with("status", format!("{:?}", summary.status).to_lowercase()))
-            }
-        }
     }
 
     /// The runs of the engine's tenant, oldest first, after a given one, at most `limit`.
@@ -324,7 +308,7 @@ impl Engine {
 
     pub(super) fn context(&self, run: RunId, tenant: Option<&TenantId>) -> Context {
         let ctx = Context::for_run(&self.0.runtime, run);
-        let tenant = tenant.unwrap_or(&self.0.tenant);
+        let tenant = tenant.unwrap_or(&self.1);
         if tenant == ctx.tenant() { ctx } else { ctx.with_tenant(tenant.clone()) }
     }
 
@@ -358,7 +342,7 @@ impl Engine {
         agent: &Agent,
         input: &AgentInput,
     ) -> Result<Outcome> {
-        let result = agent.run(session, input).await;
+        let result = watched(session, pin!(agent.run(session, input))).await;
         let (run, ctx, journal) = (session.ctx().run_id(), session.ctx(), session.journal());
         match result {
             Ok(output) => {
@@ -395,6 +379,15 @@ impl Engine {
         Session::new(ctx, journal, Arc::clone(&self.0.means)).with_content(content)
     }
 
+    pub(super) fn journals(&self) -> &Journals {
+        &self.0.journals
+    }
+
+    /// The token of a run at work in this process.
+    pub(super) fn cancel_of(&self, run: RunId) -> Option<Cancel> {
+        self.active().get(&run).cloned()
+    }
+
     fn active(&self) -> MutexGuard<'_, HashMap<RunId, Cancel>> {
         self.0.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -407,10 +400,29 @@ impl Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
-            .field("tenant", &self.0.tenant)
+            .field("tenant", &self.1)
             .field("agents", &self.agents().len())
             .field("active", &self.active().len())
             .finish_non_exhaustive()
+    }
+}
+
+/// Does the work, and hears meanwhile what is said to the run from outside.
+async fn watched(
+    session: &Session,
+    mut work: Pin<&mut impl Future<Output = Result<AgentOutput>>>,
+) -> Result<AgentOutput> {
+    // Work that is over at once hears nothing.
+    if let Poll::Ready(ended) = poll!(work.as_mut()) {
+        return ended;
+    }
+    tokio::select! {
+        biased;
+        ended = work => ended,
+        heard = Box::pin(session.journal().watch()) => match heard {
+            Ok(()) => Err(Error::new(ErrorKind::Internal, "engine.run", "the journal is not watched any more")),
+            Err(err) => Err(err),
+        },
     }
 }
 

@@ -4,14 +4,18 @@
 
 mod builder;
 mod config;
+mod control;
 mod engine;
 mod outcome;
 mod request;
 mod run;
+mod target;
 
 pub use builder::EngineBuilder;
 pub use config::Settings;
+pub use control::SignalRequest;
 pub use engine::Engine;
 pub use outcome::Outcome;
 pub use request::{ResumeRequest, RunRequest};
 pub use run::{Run, RunEvents};
+pub use target::Target;

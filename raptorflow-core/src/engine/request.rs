@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
+use futures_util::StreamExt as _;
+
 use crate::{
     agent::{Agent, AgentInput, AgentOutput, Session},
-    engine::{Engine, Outcome, Run, engine::Active},
+    engine::{Engine, Outcome, Run, Target, engine::Active},
     error::{Error, ErrorKind, Result},
     event::{Filter, Lag, Subscription},
     journal::{Entry, Fact, Opened, RunStatus, Summary},
@@ -164,7 +166,7 @@ macro_rules! options {
 pub struct RunRequest {
     engine: Engine,
     run: Option<RunId>,
-    agent: Box<str>,
+    target: Target,
     input: AgentInput,
     options: Options,
 }
@@ -181,8 +183,18 @@ options!(ResumeRequest);
 
 /// A run whose journal is open, or one that has ended already.
 enum Prepared {
-    Open { active: Active, session: Session, agent: Agent, input: AgentInput },
+    Open {
+        active: Active,
+        session: Session,
+        agent: Agent,
+        input: AgentInput,
+    },
     Ended(Result<Outcome>),
+    /// Somebody else works on it; its end is waited for.
+    Followed {
+        run: RunId,
+        ctx: Context,
+    },
 }
 
 impl Prepared {
@@ -192,13 +204,14 @@ impl Prepared {
                 engine.execute(&session, &agent, &input).await
             }
             Self::Ended(outcome) => outcome,
+            Self::Followed { run, ctx } => followed(&engine, &ctx, run).await,
         }
     }
 }
 
 impl RunRequest {
-    pub(super) fn new(engine: Engine, agent: &str, input: AgentInput) -> Self {
-        Self { engine, run: None, agent: agent.into(), input, options: Options::default() }
+    pub(super) fn new(engine: Engine, target: Target, input: AgentInput) -> Self {
+        Self { engine, run: None, target, input, options: Options::default() }
     }
 
     /// One capability of the agent; its input must fit the capability's schema.
@@ -220,7 +233,13 @@ impl RunRequest {
     }
 
     async fn prepare(self, ctx: Context) -> Result<Prepared> {
-        let agent = self.engine.agents().get(&self.agent)?;
+        let agent = match &self.target {
+            Target::Name(name) => self.engine.agents().get(name)?,
+            Target::Agent(agent) => {
+                self.engine.agents().make_known(agent);
+                agent.clone()
+            }
+        };
         let journal = self.engine.create(&ctx, &agent, &self.input).await?;
         let active = self.engine.activate(&ctx);
         let session = self.engine.session(ctx, journal, self.options.content);
@@ -237,12 +256,33 @@ impl ResumeRequest {
         self.run
     }
 
+    /// Opens the run; `None` when it was paused and whoever works on it goes on now.
+    async fn open(&self, ctx: &Context) -> Result<Option<Opened>> {
+        if self.engine.cancel_of(self.run).is_none() {
+            match self.engine.open(ctx).await {
+                Err(err) if err.kind() == ErrorKind::Conflict => {}
+                opened => return opened.map(Some),
+            }
+        }
+        match self.engine.journals().unpause(ctx, self.run).await {
+            Ok(_) => Ok(None),
+            Err(err) if err.kind() == ErrorKind::Conflict => {
+                let message = "the run is at work already";
+                Err(Error::new(ErrorKind::Conflict, "engine.resume", message)
+                    .with("run", self.run)
+                    .caused_by(err))
+            }
+            Err(err) => Err(err),
+        }
+    }
+
     async fn prepare(self, ctx: Context) -> Result<Prepared> {
-        let (journal, entries) = match self.engine.open(&ctx).await? {
-            Opened::Running { journal, entries } => (journal, entries),
-            Opened::Ended { summary, entries } => {
+        let (journal, entries) = match self.open(&ctx).await? {
+            Some(Opened::Running { journal, entries }) => (journal, entries),
+            Some(Opened::Ended { summary, entries }) => {
                 return Ok(Prepared::Ended(ended(self.run, &summary, &entries)));
             }
+            None => return Ok(Prepared::Followed { run: self.run, ctx }),
         };
         let started = entries.first().map(|entry| &entry.fact);
         let Some(Fact::ExecutionStarted { target, capability, background, input }) = started else {
@@ -259,6 +299,21 @@ impl ResumeRequest {
         let session = self.engine.session(ctx, journal, self.options.content);
         Ok(Prepared::Open { active, session, agent, input })
     }
+}
+
+/// The outcome of a run that somebody else works on, once it has ended.
+async fn followed(engine: &Engine, ctx: &Context, run: RunId) -> Result<Outcome> {
+    let mut tail = engine.journals().tail(ctx, run, 0);
+    let (mut entries, mut summary) = (Vec::new(), Summary::default());
+    while let Some(entry) = tail.next().await {
+        let entry = entry?;
+        summary.apply(&entry);
+        entries.push(entry);
+    }
+    if let Some(error) = summary.error.take() {
+        return Err(error);
+    }
+    ended(run, &summary, &entries)
 }
 
 /// The outcome of a run that has ended, from what is recorded.

@@ -15,6 +15,9 @@ use crate::{
 pub(super) struct History {
     entries: Arc<[Entry]>,
     at_path: HashMap<Arc<str>, Vec<usize>>,
+    /// Where the run last failed as a whole or was forked, and where it was forked.
+    begun_again: Option<u64>,
+    forked: Option<u64>,
 }
 
 impl History {
@@ -23,7 +26,20 @@ impl History {
         for (index, entry) in still_true(&entries) {
             at_path.entry(Arc::clone(&entry.path)).or_default().push(index);
         }
-        Self { entries, at_path }
+        let last = |test: fn(&Fact) -> bool| {
+            entries.iter().rev().find(|entry| test(&entry.fact)).map(|entry| entry.sequence)
+        };
+        let begun_again = last(begins_again);
+        let forked = last(|fact| matches!(fact, Fact::ExecutionForked { .. }));
+        Self { entries, at_path, begun_again, forked }
+    }
+
+    pub(super) fn begun_again(&self) -> Option<u64> {
+        self.begun_again
+    }
+
+    pub(super) fn forked(&self) -> Option<u64> {
+        self.forked
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -93,13 +109,15 @@ impl Known {
     }
 }
 
+/// Whether what failed before it is tried again.
+fn begins_again(fact: &Fact) -> bool {
+    matches!(fact, Fact::ExecutionFailed { .. } | Fact::ExecutionForked { .. })
+}
+
 /// Entries with their places, without failures that are tried again: those before the run as a whole failed, or before
 /// it was forked.
 fn still_true(entries: &[Entry]) -> impl Iterator<Item = (usize, &Entry)> {
-    let again = entries
-        .iter()
-        .rposition(|entry| matches!(entry.fact, Fact::ExecutionFailed { .. } | Fact::ExecutionForked { .. }))
-        .unwrap_or(0);
+    let again = entries.iter().rposition(|entry| begins_again(&entry.fact)).unwrap_or(0);
     let entries = entries.iter().enumerate();
     entries.filter(move |(index, entry)| *index >= again || !matches!(entry.fact, Fact::StepFailed { .. }))
 }

@@ -139,6 +139,16 @@ impl Journal {
         !self.0.history.is_empty()
     }
 
+    /// The place of the last entry at which the run failed as a whole or was forked: what failed before is tried again.
+    pub(crate) fn begun_again(&self) -> Option<u64> {
+        self.0.history.begun_again()
+    }
+
+    /// The place of the last entry at which the run was forked: what comes before happened to another run.
+    pub(crate) fn forked(&self) -> Option<u64> {
+        self.0.history.forked()
+    }
+
     /// Appends facts at the context's path, all or none, and returns how many entries the run has then.
     ///
     /// They are durable when it returns, where the store is durable.

@@ -43,7 +43,8 @@ impl Aggregate {
 }
 
 fn majority(agents: usize, answers: Vec<(String, Value)>) -> Result<Value> {
-    let digests: Vec<Digest> = answers.iter().map(|(_, value)| Digest::of(canonical(value).to_string())).collect();
+    let digests: Vec<Digest> =
+        answers.iter().map(|(_, value)| Digest::of(canonical(value).to_string())).collect();
     let count = |digest: &Digest| digests.iter().filter(|other| *other == digest).count();
     let votes = digests.iter().map(count).max().unwrap_or(0);
     let winner = digests.iter().position(|digest| count(digest) * 2 > agents);
@@ -76,10 +77,14 @@ fn merge(answers: Vec<(String, Value)>) -> Value {
     let values: Vec<Value> = answers.into_iter().map(|(_, value)| value).collect();
     if values.iter().all(Value::is_object) {
         let mut merged = Map::new();
-        for (key, value) in values.into_iter().filter_map(|value| match value {
-            Value::Object(fields) => Some(fields),
-            _ => None,
-        }).flatten() {
+        for (key, value) in values
+            .into_iter()
+            .filter_map(|value| match value {
+                Value::Object(fields) => Some(fields),
+                _ => None,
+            })
+            .flatten()
+        {
             merged.entry(key).or_insert(value);
         }
         return Value::Object(merged);
@@ -125,7 +130,10 @@ mod tests {
 
     #[test]
     fn all_and_first_say_who_or_what() {
-        assert_eq!(Aggregate::All.value(2, answers([json!(1), json!(2)])).unwrap(), json!({ "a0": 1, "a1": 2 }));
+        assert_eq!(
+            Aggregate::All.value(2, answers([json!(1), json!(2)])).unwrap(),
+            json!({ "a0": 1, "a1": 2 })
+        );
         assert_eq!(Aggregate::First.value(2, answers([json!(5)])).unwrap(), json!(5));
         assert!(Aggregate::First.value(2, Vec::new()).is_err());
     }

@@ -43,7 +43,8 @@ pub(super) fn compile(
     nested: &BTreeMap<String, Workflow>,
 ) -> (Option<Graph>, Vec<Diagnostic>) {
     let mut problems = Vec::new();
-    let graph = Compiler { functions, nested, at: String::new(), depth: 0, problems: &mut problems }.graph(spec);
+    let graph =
+        Compiler { functions, nested, at: String::new(), depth: 0, problems: &mut problems }.graph(spec);
     (graph.filter(|_| problems.is_empty()), problems)
 }
 
@@ -81,8 +82,12 @@ impl Compiler<'_> {
             self.problem("/timeout", "out_of_range", "expected more than 0 seconds");
         }
         let by_name = self.names(spec);
-        let mut nodes: Vec<Node> =
-            spec.steps.iter().enumerate().filter_map(|(index, step)| self.node(index, step, &by_name)).collect();
+        let mut nodes: Vec<Node> = spec
+            .steps
+            .iter()
+            .enumerate()
+            .filter_map(|(index, step)| self.node(index, step, &by_name))
+            .collect();
         if nodes.len() < spec.steps.len() {
             return None;
         }
@@ -99,7 +104,9 @@ impl Compiler<'_> {
         let ends: Vec<(usize, usize, usize)> = nodes
             .iter()
             .enumerate()
-            .flat_map(|(to, node)| node.before.iter().enumerate().map(move |(place, way)| (way.from, to, place)))
+            .flat_map(|(to, node)| {
+                node.before.iter().enumerate().map(move |(place, way)| (way.from, to, place))
+            })
             .collect();
         for (from, to, place) in ends {
             if let Some(node) = nodes.get_mut(from) {
@@ -107,10 +114,10 @@ impl Compiler<'_> {
             }
         }
         let output = spec.output.as_ref().map(|output| self.template("/output", output, &by_name, false));
-        let last = (0..nodes.len()).filter(|at| nodes.get(*at).is_some_and(|node| node.next.is_empty())).collect();
+        let last =
+            (0..nodes.len()).filter(|at| nodes.get(*at).is_some_and(|node| node.next.is_empty())).collect();
         let definition = definition(&spec.steps);
         Some(Graph {
-            name: spec.name.as_str().into(),
             priority: spec.priority,
             nodes,
             by_name,
@@ -151,7 +158,8 @@ impl Compiler<'_> {
         let map = step.map.as_ref().map(|it| self.template(&format!("{at}/map"), it, by_name, false));
         self.check_options(&at, step);
         let compensate = step.compensate.as_ref().and_then(|by| self.compensation(&at, step, by));
-        let timed = step.agent.is_some() || step.agents.is_some() || step.tool.is_some() || step.function.is_some();
+        let timed =
+            step.agent.is_some() || step.agents.is_some() || step.tool.is_some() || step.function.is_some();
         let action = action?;
         let before = before?;
         Some(Node {
@@ -177,8 +185,11 @@ impl Compiler<'_> {
             let pointer = format!("{at}/after/{place}");
             let Some(from) = by_name.get(after.step.as_str()) else {
                 let near = nearest(&after.step, by_name.keys().map(|name| &**name));
-                let hint =
-                    if near.is_empty() { String::new() } else { format!("; did you mean `{}`?", near.join("` or `")) };
+                let hint = if near.is_empty() {
+                    String::new()
+                } else {
+                    format!("; did you mean `{}`?", near.join("` or `"))
+                };
                 self.problem(&pointer, "unknown_step", format!("there is no step `{}`{hint}", after.step));
                 continue;
             };
@@ -203,7 +214,8 @@ impl Compiler<'_> {
         ];
         let count = set.iter().filter(|set| **set).count();
         if count != 1 {
-            let expected = "expected exactly one of agent, agents, tool, function, workflow, repeat, gate and timer";
+            let expected =
+                "expected exactly one of agent, agents, tool, function, workflow, repeat, gate and timer";
             self.problem(at, "no_action", format!("`{}`: {expected}, got {count}", step.name));
             return None;
         }
@@ -250,7 +262,11 @@ impl Compiler<'_> {
         }
         for (place, name) in names.iter().enumerate() {
             if names.iter().take(place).any(|other| other == name) {
-                self.problem(&format!("{pointer}/{place}"), "duplicate_name", format!("`{name}` is named twice"));
+                self.problem(
+                    &format!("{pointer}/{place}"),
+                    "duplicate_name",
+                    format!("`{name}` is named twice"),
+                );
             }
         }
         let names = names.iter().map(|name| name.as_str().into()).collect();
@@ -272,7 +288,11 @@ impl Compiler<'_> {
             return Some(Arc::clone(built.graph()));
         }
         if self.depth >= MAX_DEPTH {
-            self.problem(pointer, "too_deep", format!("expected at most {MAX_DEPTH} workflows in each other"));
+            self.problem(
+                pointer,
+                "too_deep",
+                format!("expected at most {MAX_DEPTH} workflows in each other"),
+            );
             return None;
         }
         let at = format!("{}{pointer}", self.at);
@@ -325,7 +345,8 @@ impl Compiler<'_> {
                 self.problem(&format!("{at}/default"), "invalid_default", message);
             }
             Some(_) if gate.timeout.is_none() => {
-                let message = format!("the default of `{}` needs a timeout after which it is taken", step.name);
+                let message =
+                    format!("the default of `{}` needs a timeout after which it is taken", step.name);
                 self.problem(&format!("{at}/default"), "invalid_default", message);
             }
             _ => {}
@@ -357,7 +378,10 @@ impl Compiler<'_> {
     fn compensation(&mut self, at: &str, step: &StepSpec, by: &CompensateSpec) -> Option<Compensation> {
         let at = format!("{at}/compensate");
         if step.workflow.is_some() || step.repeat.is_some() || step.gate.is_some() || step.timer.is_some() {
-            let message = format!("`{}` does nothing itself that can be taken back; say it of the steps inside", step.name);
+            let message = format!(
+                "`{}` does nothing itself that can be taken back; say it of the steps inside",
+                step.name
+            );
             self.problem(&at, "no_effect", message);
         }
         let action = match (&by.agent, &by.tool, &by.function) {
@@ -385,18 +409,31 @@ impl Compiler<'_> {
             self.problem(&format!("{at}/timeout"), "out_of_range", "expected more than 0 seconds");
         }
         if step.parallel == Some(0) {
-            self.problem(&format!("{at}/parallel"), "out_of_range", "expected at least 1 item at a time, got 0");
+            self.problem(
+                &format!("{at}/parallel"),
+                "out_of_range",
+                "expected at least 1 item at a time, got 0",
+            );
         }
-        let calls = step.agent.is_some() || step.agents.is_some() || step.tool.is_some() || step.function.is_some();
+        let calls =
+            step.agent.is_some() || step.agents.is_some() || step.tool.is_some() || step.function.is_some();
         let useless = [
             ("parallel", step.parallel.is_some() && step.map.is_none(), "`map`"),
             ("aggregate", step.aggregate.is_some() && step.agents.is_none(), "`agents`"),
-            ("capability", step.capability.is_some() && step.agent.is_none() && step.agents.is_none(), "an agent"),
+            (
+                "capability",
+                step.capability.is_some() && step.agent.is_none() && step.agents.is_none(),
+                "an agent",
+            ),
             ("timeout", step.timeout.is_some() && !calls, "an agent, a tool or a function"),
             ("retries", step.retries.is_some() && !calls, "an agent, a tool or a function"),
             ("retry_delay", step.retry_delay.is_some() && !calls, "an agent, a tool or a function"),
             ("input", step.input.is_some() && step.timer.is_some(), "something that takes an input"),
-            ("map", step.map.is_some() && (step.gate.is_some() || step.timer.is_some()), "something that works"),
+            (
+                "map",
+                step.map.is_some() && (step.gate.is_some() || step.timer.is_some()),
+                "something that works",
+            ),
         ];
         for (field, _, of) in useless.into_iter().filter(|(_, useless, _)| *useless) {
             let message = format!("`{field}` of `{}` does nothing without {of}", step.name);
@@ -442,7 +479,8 @@ impl Compiler<'_> {
             let before = ancestors(index, ways);
             for (step, text) in found {
                 if before.get(step) != Some(&true) {
-                    let message = format!("`{}` does not come after the step that `{text}` refers to", node.name);
+                    let message =
+                        format!("`{}` does not come after the step that `{text}` refers to", node.name);
                     self.problem(&format!("/steps/{index}"), "unsettled_reference", message);
                 }
             }

@@ -124,8 +124,9 @@ impl Condition {
     pub fn holds(&self, value: &Value) -> bool {
         let found = value.pointer(&self.at);
         let number = found.and_then(Value::as_f64);
-        let compared =
-            |bound: Option<f64>, test: fn(f64, f64) -> bool| bound.is_none_or(|it| number.is_some_and(|n| test(n, it)));
+        let compared = |bound: Option<f64>, test: fn(f64, f64) -> bool| {
+            bound.is_none_or(|it| number.is_some_and(|n| test(n, it)))
+        };
         let of_found = |condition: &Self| condition.holds(found.unwrap_or(&Value::Null));
         self.equals.as_ref().is_none_or(|it| found.is_some_and(|found| same(found, it)))
             && self.not_equals.as_ref().is_none_or(|it| !found.is_some_and(|found| same(found, it)))
@@ -199,7 +200,10 @@ mod tests {
 
     #[test]
     fn parts_look_at_what_was_found() {
-        let both = Condition { at: "/x".into(), ..Condition::all_of([Condition::at("/y").equals(1), Condition::value().exists(true)]) };
+        let both = Condition {
+            at: "/x".into(),
+            ..Condition::all_of([Condition::at("/y").equals(1), Condition::value().exists(true)])
+        };
         check(&both, json!({ "x": { "y": 1 } }), true);
         check(&both, json!({ "y": 1 }), false);
     }

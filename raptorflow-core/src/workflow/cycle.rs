@@ -6,7 +6,8 @@ use petgraph::{algo::kosaraju_scc, graph::DiGraph};
 pub(super) fn find_cycle(before: &[Vec<usize>]) -> Option<Vec<usize>> {
     let mut graph = DiGraph::<(), ()>::with_capacity(before.len(), 0);
     let nodes: Vec<_> = before.iter().map(|_| graph.add_node(())).collect();
-    for (to, from) in before.iter().enumerate().flat_map(|(to, all)| all.iter().map(move |from| (to, *from))) {
+    for (to, from) in before.iter().enumerate().flat_map(|(to, all)| all.iter().map(move |from| (to, *from)))
+    {
         if let (Some(from), Some(to)) = (nodes.get(from), nodes.get(to)) {
             graph.add_edge(*from, *to, ());
         }
@@ -29,12 +30,16 @@ mod tests {
     fn the_first_group_of_steps_that_wait_for_each_other_is_found() {
         assert_eq!(find_cycle(&[vec![], vec![0], vec![0, 1]]), None);
         assert_eq!(find_cycle(&[vec![], vec![1]]), Some(vec![1]));
-        assert_eq!(find_cycle(&[vec![], vec![3, 0], vec![1], vec![2], vec![5], vec![4]]), Some(vec![1, 2, 3]));
+        assert_eq!(
+            find_cycle(&[vec![], vec![3, 0], vec![1], vec![2], vec![5], vec![4]]),
+            Some(vec![1, 2, 3])
+        );
     }
 
     #[test]
     fn a_long_chain_needs_no_deep_stack() {
-        let chain: Vec<Vec<usize>> = (0..10_000_usize).map(|at| at.checked_sub(1).into_iter().collect()).collect();
+        let chain: Vec<Vec<usize>> =
+            (0..10_000_usize).map(|at| at.checked_sub(1).into_iter().collect()).collect();
         assert_eq!(find_cycle(&chain), None);
     }
 }

@@ -118,7 +118,13 @@ impl Flow<'_> {
         Box::pin(self.driven(graph, session, input, halt))
     }
 
-    async fn driven(&self, graph: &Arc<Graph>, session: &Session, input: Value, halt: Cancel) -> Result<Value> {
+    async fn driven(
+        &self,
+        graph: &Arc<Graph>,
+        session: &Session,
+        input: Value,
+        halt: Cancel,
+    ) -> Result<Value> {
         let (ctx, journal) = (session.ctx(), session.journal());
         let mut run = WorkflowRun::new(Arc::clone(graph), input);
         let mut working = FuturesUnordered::new();
@@ -150,7 +156,11 @@ impl Flow<'_> {
                     Some(Ok(End::Completed(value))) => return Ok(value),
                     Some(Ok(End::Failed(err)) | Err(err)) => return Err(err),
                     None if halt.is_cancelled() => {
-                        return Err(Error::new(ErrorKind::Cancelled, "workflow.run", "the workflow has failed"));
+                        return Err(Error::new(
+                            ErrorKind::Cancelled,
+                            "workflow.run",
+                            "the workflow has failed",
+                        ));
                     }
                     None if journal.is_paused() => {
                         ctx.bound("workflow.pause", journal.unpaused()).await?;

@@ -15,7 +15,6 @@ use crate::{
 /// Steps in the order of definition, and how they follow each other; has no cycle.
 #[derive(Debug)]
 pub(super) struct Graph {
-    pub(super) name: Arc<str>,
     pub(super) priority: Priority,
     pub(super) nodes: Vec<Node>,
     pub(super) by_name: HashMap<Arc<str>, usize>,
@@ -66,13 +65,6 @@ pub(super) enum Action {
     Repeat { body: Arc<Graph>, at_most: u32, until: Option<Condition> },
     Gate(Gate),
     Timer(Timer),
-}
-
-impl Action {
-    /// Whether it has steps of its own, which record what they did.
-    pub(super) const fn is_nested(&self) -> bool {
-        matches!(self, Self::Workflow(_) | Self::Repeat { .. })
-    }
 }
 
 /// What takes a step back.
@@ -127,6 +119,14 @@ impl Graph {
             }
             _ => Self::within(node, rest),
         }
+    }
+
+    /// Whether a path leads out of the graph, into an agent that has gates of its own.
+    pub(super) fn leads_out(&self, path: &str) -> bool {
+        path.match_indices('/').any(|(end, _)| {
+            let above = path.get(..end).and_then(|above| self.find(above));
+            above.is_some_and(|node| matches!(node.action, Action::Agent { .. } | Action::Agents { .. }))
+        })
     }
 
     fn within<'a>(node: &'a Node, path: &str) -> Option<&'a Node> {

@@ -23,8 +23,8 @@ mod workflow;
 
 pub use aggregate::Aggregate;
 pub use condition::Condition;
-pub use spec::{
-    AfterSpec, CompensateSpec, GateSpec, Join, RepeatSpec, StepSpec, TimerSpec, WorkflowSpec,
+pub use spec::{AfterSpec, CompensateSpec, GateSpec, Join, RepeatSpec, StepSpec, TimerSpec, WorkflowSpec};
+pub use step::{
+    Step, StepFunction, after, agent, agents, function, repeat, timer, timer_until, tool, workflow,
 };
-pub use step::{Step, StepFunction, after, agent, agents, function, repeat, timer, timer_until, tool, workflow};
 pub use workflow::{Workflow, WorkflowBuilder};

@@ -1,12 +1,6 @@
 //! Carries out one step: attempts, time-outs, items, turns, and the record of what came of it.
 
-use std::{
-    panic::AssertUnwindSafe,
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, poll, stream};
 use serde_json::{Value, json};
@@ -87,7 +81,9 @@ impl Flow<'_> {
             Action::Function(function) => {
                 Box::pin(self.leaf(node, Call::Function(function), path, input, background, session, halt))
             }
-            Action::Tool(name) => Box::pin(self.leaf(node, Call::Tool(name), path, input, background, session, halt)),
+            Action::Tool(name) => {
+                Box::pin(self.leaf(node, Call::Tool(name), path, input, background, session, halt))
+            }
             Action::Agent { name, capability } => {
                 let call = Call::Agent { name, capability: capability.as_ref() };
                 Box::pin(self.leaf(node, call, path, input, background, session, halt))
@@ -126,7 +122,8 @@ impl Flow<'_> {
         if let Some(recorded) = self.recorded(node, session.ctx().path(), session) {
             return recorded;
         }
-        let outcome = session.ctx().bound("workflow.step", halt.run("workflow.step", work)).await.flatten().flatten();
+        let outcome =
+            session.ctx().bound("workflow.step", halt.run("workflow.step", work)).await.flatten().flatten();
         self.record(node, session.ctx(), outcome, None).await
     }
 
@@ -197,7 +194,11 @@ impl Flow<'_> {
                 let fact = Fact::StepCompleted { value, took };
                 let length = journal.append_at(ctx.path(), std::slice::from_ref(&fact)).await?;
                 let Fact::StepCompleted { value, .. } = fact else {
-                    return Err(Error::new(ErrorKind::Internal, "workflow.record", "a fact changed its kind"));
+                    return Err(Error::new(
+                        ErrorKind::Internal,
+                        "workflow.record",
+                        "a fact changed its kind",
+                    ));
                 };
                 if let Some(by) = &node.compensate {
                     self.note(ctx.path(), length, by, &value);
@@ -362,7 +363,8 @@ impl Flow<'_> {
         // One item that fails stops the others, and what is left is looked after before the step ends.
         let halt = halt.child();
         let work = inputs.into_iter().enumerate().map(|(index, input)| {
-            let (path, background, halt) = (join(&path, &index.to_string()), background.clone(), halt.clone());
+            let (path, background, halt) =
+                (join(&path, &index.to_string()), background.clone(), halt.clone());
             async move {
                 let stopped = || Error::new(ErrorKind::Cancelled, "workflow.map", "another item failed");
                 if halt.is_cancelled() {
@@ -451,7 +453,8 @@ impl Flow<'_> {
                 }
             }
             answers.sort_unstable_by_key(|(place, _)| *place);
-            let named = |(place, answer)| (names.get(place).map(|name| name.to_string()).unwrap_or_default(), answer);
+            let name = |place: usize| names.get(place).map(ToString::to_string).unwrap_or_default();
+            let named = |(place, answer)| (name(place), answer);
             let value = aggregate.value(names.len(), answers.into_iter().map(named).collect());
             value.map_err(|err| match failure {
                 Some(failure) => err.caused_by(failure),
@@ -490,7 +493,7 @@ fn attempts_before(session: &Session, path: &Arc<str>) -> (u32, u32) {
     }
     let mut total = 0;
     let mut used = 0;
-    let failed = journal.failed_at();
+    let failed = journal.begun_again();
     for entry in journal.recorded(path) {
         if let Fact::RetryTriggered { .. } = entry.fact {
             total += 1;

@@ -39,10 +39,15 @@ impl Flow<'_> {
         if !journal.has_history() {
             return None;
         }
-        journal.recorded(self.session.ctx().path()).into_iter().rev().find_map(|entry| match entry.fact {
-            Fact::RollbackStarted { error, steps } => Some(Rollback { error, steps }),
-            _ => None,
-        })
+        // What another run took back before it was forked is not taken back again here.
+        let since = journal.forked();
+        let mut entries = journal.recorded(self.session.ctx().path()).into_iter().rev();
+        entries.by_ref().take_while(|entry| since.is_none_or(|since| entry.sequence > since)).find_map(
+            |entry| match entry.fact {
+                Fact::RollbackStarted { error, steps } => Some(Rollback { error, steps }),
+                _ => None,
+            },
+        )
     }
 
     /// Takes back what was done, last first, and gives the error of the workflow.
@@ -106,11 +111,12 @@ impl Flow<'_> {
     async fn undo(&self, path: &Arc<str>, step: Done) -> Result<()> {
         let journal = self.session.journal();
         if journal.has_history()
-            && let Some(recorded) = journal.recorded(path).into_iter().rev().find_map(|entry| match entry.fact {
-                Fact::StepCompleted { .. } => Some(Ok(())),
-                Fact::StepFailed { error } => Some(Err(error)),
-                _ => None,
-            })
+            && let Some(recorded) =
+                journal.recorded(path).into_iter().rev().find_map(|entry| match entry.fact {
+                    Fact::StepCompleted { .. } => Some(Ok(())),
+                    Fact::StepFailed { error } => Some(Err(error)),
+                    _ => None,
+                })
         {
             return recorded;
         }
@@ -123,7 +129,9 @@ impl Flow<'_> {
         };
         let tries = Tries { call, timeout: Some(*timeout), retries: *retries, backoff, background: None };
         match self.tried(&tries, path, step.value, self.session, None).await {
-            Ok(value) => journal.append_at(path, &[Fact::StepCompleted { value, took: None }]).await.map(drop),
+            Ok(value) => {
+                journal.append_at(path, &[Fact::StepCompleted { value, took: None }]).await.map(drop)
+            }
             Err(err) if self.session.ctx().cancel().is_cancelled() => Err(err),
             Err(err) => {
                 journal.append_at(path, &[Fact::StepFailed { error: err.clone() }]).await?;

@@ -46,7 +46,9 @@ enum Status {
     Open,
     Completed(Value),
     /// It was not its turn, or it failed and is optional.
-    Without { skipped: bool },
+    Without {
+        skipped: bool,
+    },
 }
 
 /// What a step is given: one value, or one for each item that it is mapped over.
@@ -66,7 +68,8 @@ impl WorkflowRun {
     pub(super) fn new(graph: Arc<Graph>, input: Value) -> Self {
         let state = |node: &Node| State { unmet: node.before.len(), taken: 0, status: Status::Open };
         let states: Vec<State> = graph.nodes.iter().map(state).collect();
-        let ready = states.iter().enumerate().filter(|(_, state)| state.unmet == 0).map(|(at, _)| at).collect();
+        let ready =
+            states.iter().enumerate().filter(|(_, state)| state.unmet == 0).map(|(at, _)| at).collect();
         let open = states.len();
         Self { graph, input, states, ready, open, failure: None }
     }
@@ -149,7 +152,9 @@ impl WorkflowRun {
             [] => Ok(self.input.clone()),
             [Way { from, .. }] => Ok(self.value(*from).cloned().unwrap_or_default()),
             ways => {
-                let named = |way: &Way| Some((self.graph.nodes.get(way.from)?.name.to_string(), self.value(way.from)?.clone()));
+                let named = |way: &Way| {
+                    Some((self.graph.nodes.get(way.from)?.name.to_string(), self.value(way.from)?.clone()))
+                };
                 Ok(Value::Object(ways.iter().filter_map(named).collect::<Map<_, _>>()))
             }
         }
@@ -185,7 +190,9 @@ impl WorkflowRun {
             };
             if !matches!(state.status, Status::Open) {
                 let message = "a step was settled twice";
-                return Err(Error::new(ErrorKind::Internal, "workflow.settle", message).with("step", &node.name));
+                return Err(
+                    Error::new(ErrorKind::Internal, "workflow.settle", message).with("step", &node.name)
+                );
             }
             state.status = status;
             self.open -= 1;
@@ -232,7 +239,9 @@ impl WorkflowRun {
         match self.graph.last.as_slice() {
             [last] => Ok(self.value(*last).cloned().unwrap_or_default()),
             last => {
-                let named = |step: &usize| Some((self.graph.nodes.get(*step)?.name.to_string(), self.value(*step)?.clone()));
+                let named = |step: &usize| {
+                    Some((self.graph.nodes.get(*step)?.name.to_string(), self.value(*step)?.clone()))
+                };
                 Ok(Value::Object(last.iter().filter_map(named).collect::<Map<_, _>>()))
             }
         }

@@ -98,7 +98,9 @@ impl WorkflowSpec {
     pub fn from_json(text: &str) -> Result<Self> {
         serde_json::from_str(text).map_err(|err| {
             let place = |number| u32::try_from(number).unwrap_or(u32::MAX);
-            unreadable(Diagnostic::error("unreadable", err.to_string()).at(place(err.line()), place(err.column())))
+            unreadable(
+                Diagnostic::error("unreadable", err.to_string()).at(place(err.line()), place(err.column())),
+            )
         })
     }
 }
@@ -370,14 +372,19 @@ mod some_seconds {
     #[derive(Deserialize)]
     struct Seconds(#[serde(with = "seconds")] Duration);
 
-    pub(super) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => seconds::serialize(duration, serializer),
             None => serializer.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
         Option::<Seconds>::deserialize(deserializer).map(|seconds| seconds.map(|Seconds(duration)| duration))
     }
 }

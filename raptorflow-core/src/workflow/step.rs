@@ -8,7 +8,8 @@ use crate::{
     error::Result,
     runtime::Context,
     workflow::{
-        AfterSpec, Aggregate, CompensateSpec, Condition, GateSpec, Join, RepeatSpec, StepSpec, TimerSpec, Workflow,
+        AfterSpec, Aggregate, CompensateSpec, Condition, GateSpec, Join, RepeatSpec, StepSpec, TimerSpec,
+        Workflow,
     },
 };
 
@@ -28,7 +29,11 @@ impl StepFunction {
         Self(Arc::new(move |ctx, input| Box::pin(work(ctx, input))))
     }
 
-    pub(super) fn call(&self, ctx: Context, input: Value) -> Pin<Box<dyn Future<Output = Result<Value>> + Send>> {
+    pub(super) fn call(
+        &self,
+        ctx: Context,
+        input: Value,
+    ) -> Pin<Box<dyn Future<Output = Result<Value>> + Send>> {
         (self.0)(ctx, input)
     }
 }
@@ -243,7 +248,8 @@ impl Step {
         for (_, function) in by.functions {
             self.functions.insert(UNDO.to_owned(), function);
         }
-        self.spec.compensate = Some(CompensateSpec { agent, tool, function: function.map(|_| UNDO.to_owned()) });
+        self.spec.compensate =
+            Some(CompensateSpec { agent, tool, function: function.map(|_| UNDO.to_owned()) });
         self
     }
 
@@ -296,8 +302,10 @@ impl Step {
     /// Gives the step its name, and the functions theirs.
     pub(super) fn named(mut self, name: &str) -> Self {
         name.clone_into(&mut self.spec.name);
-        let of_step = |function: &str| if function.is_empty() { name.to_owned() } else { format!("{name}.{function}") };
-        self.functions = self.functions.into_iter().map(|(key, function)| (of_step(&key), function)).collect();
+        let of_step =
+            |function: &str| if function.is_empty() { name.to_owned() } else { format!("{name}.{function}") };
+        self.functions =
+            self.functions.into_iter().map(|(key, function)| (of_step(&key), function)).collect();
         let compensation = self.spec.compensate.as_mut().and_then(|by| by.function.as_mut());
         for function in self.spec.function.as_mut().into_iter().chain(compensation) {
             *function = of_step(function);

@@ -60,7 +60,11 @@ impl Template {
                 Some(rest) => {
                     let (name, pointer) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
                     if let Some(source) = find(name) {
-                        return Self::Reference { source, pointer: pointer.into(), text: text.as_str().into() };
+                        return Self::Reference {
+                            source,
+                            pointer: pointer.into(),
+                            text: text.as_str().into(),
+                        };
                     }
                     unknown(text);
                     Self::Literal(Value::Null)
@@ -109,7 +113,9 @@ impl Template {
                     Error::new(ErrorKind::InvalidInput, "workflow.input", message).with("reference", text)
                 })
             }
-            Self::List(items) => items.iter().map(|item| item.fill(scope)).collect::<Result<_>>().map(Value::Array),
+            Self::List(items) => {
+                items.iter().map(|item| item.fill(scope)).collect::<Result<_>>().map(Value::Array)
+            }
             Self::Object(fields) => {
                 let mut object = Map::with_capacity(fields.len());
                 for (key, field) in fields {
@@ -142,7 +148,9 @@ mod tests {
 
     #[test]
     fn references_are_replaced_wherever_they_stand() {
-        let filled = fill(&json!({ "a": "$input/topic", "b": ["$draft/1", 7], "c": "$draft", "d": "$$5", "e": "$skipped" }));
+        let filled = fill(
+            &json!({ "a": "$input/topic", "b": ["$draft/1", 7], "c": "$draft", "d": "$$5", "e": "$skipped" }),
+        );
         let expected = json!({ "a": "tea", "b": ["two", 7], "c": ["one", "two"], "d": "$5", "e": null });
         assert_eq!(filled.unwrap(), expected);
     }

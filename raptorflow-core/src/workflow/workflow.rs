@@ -110,6 +110,10 @@ impl Actor for Workflow {
         vec![Fact::DefinitionRecorded { steps: Arc::clone(self.definition()) }]
     }
 
+    fn check_signal(&self, name: &str, value: &Value, by: Option<&str>) -> Result<()> {
+        self.check_answer(name, value, by)
+    }
+
     async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
         driver::run(self, session, input).await
     }
@@ -117,7 +121,10 @@ impl Actor for Workflow {
 
 impl fmt::Debug for Workflow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workflow").field("name", &self.0.spec.name).field("steps", &self.0.spec.steps.len()).finish()
+        f.debug_struct("Workflow")
+            .field("name", &self.0.spec.name)
+            .field("steps", &self.0.spec.steps.len())
+            .finish()
     }
 }
 

@@ -241,10 +241,14 @@ impl Compiler<'_> {
                 self.problem(&format!("{at}/repeat/at_most"), "out_of_range", message);
             }
             let body = self.nested(&format!("{at}/repeat/workflow"), &step.name, &repeat.workflow)?;
-            return Some(Action::Repeat { body, at_most: repeat.at_most, until: repeat.until.clone() });
+            return Some(Action::Repeat {
+                body,
+                at_most: repeat.at_most,
+                until: repeat.until.clone().map(Box::new),
+            });
         }
         if let Some(gate) = &step.gate {
-            return self.gate(at, step, gate).map(Action::Gate);
+            return self.gate(at, step, gate).map(|gate| Action::Gate(Box::new(gate)));
         }
         step.timer.as_ref().and_then(|timer| self.timer(at, timer, by_name)).map(Action::Timer)
     }

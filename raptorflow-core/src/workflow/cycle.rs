@@ -1,6 +1,9 @@
 //! Finds steps that wait for each other.
 
-use petgraph::{algo::kosaraju_scc, graph::DiGraph};
+use petgraph::{
+    algo::kosaraju_scc,
+    graph::{DiGraph, NodeIndex},
+};
 
 /// Steps that wait for each other, in order of definition; `before` lists what each step waits for.
 pub(super) fn find_cycle(before: &[Vec<usize>]) -> Option<Vec<usize>> {
@@ -14,7 +17,7 @@ pub(super) fn find_cycle(before: &[Vec<usize>]) -> Option<Vec<usize>> {
     }
     let waits_for_itself = |step: usize| before.get(step).is_some_and(|all| all.contains(&step));
     let cycles = kosaraju_scc(&graph).into_iter().filter_map(|group| {
-        let mut steps: Vec<usize> = group.into_iter().map(|node| node.index()).collect();
+        let mut steps: Vec<usize> = group.into_iter().map(NodeIndex::index).collect();
         steps.sort_unstable();
         let cyclic = steps.len() > 1 || steps.first().is_some_and(|step| waits_for_itself(*step));
         cyclic.then_some(steps)

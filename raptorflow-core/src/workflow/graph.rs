@@ -62,8 +62,8 @@ pub(super) enum Action {
     Tool(Arc<str>),
     Function(StepFunction),
     Workflow(Arc<Graph>),
-    Repeat { body: Arc<Graph>, at_most: u32, until: Option<Condition> },
-    Gate(Gate),
+    Repeat { body: Arc<Graph>, at_most: u32, until: Option<Box<Condition>> },
+    Gate(Box<Gate>),
     Timer(Timer),
 }
 

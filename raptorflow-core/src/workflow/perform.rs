@@ -97,7 +97,7 @@ impl Flow<'_> {
                 self.drive(graph, &session, input, halt).await
             }),
             Action::Repeat { body, at_most, until } => Box::pin(async move {
-                self.turns(body, *at_most, until.as_ref(), path, input, session, halt).await
+                self.turns(body, *at_most, until.as_deref(), path, input, session, halt).await
             }),
             Action::Gate(gate) => Box::pin(async move {
                 let session = session.with_context(session.ctx().at_step(path, None));

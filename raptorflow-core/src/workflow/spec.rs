@@ -216,7 +216,7 @@ impl AfterSpec {
 #[serde(untagged, expecting = "expected the name of a step, or a table with `step` and `when`")]
 enum AfterForm {
     Name(String),
-    Table(AfterTable),
+    Table(Box<AfterTable>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -231,7 +231,7 @@ impl From<AfterForm> for AfterSpec {
     fn from(form: AfterForm) -> Self {
         match form {
             AfterForm::Name(step) => Self { step, when: None },
-            AfterForm::Table(AfterTable { step, when }) => Self { step, when },
+            AfterForm::Table(table) => Self { step: table.step, when: table.when },
         }
     }
 }
@@ -240,7 +240,7 @@ impl From<AfterSpec> for AfterForm {
     fn from(after: AfterSpec) -> Self {
         match after.when {
             None => Self::Name(after.step),
-            when => Self::Table(AfterTable { step: after.step, when }),
+            when => Self::Table(Box::new(AfterTable { step: after.step, when })),
         }
     }
 }

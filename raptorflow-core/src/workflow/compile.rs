@@ -11,11 +11,11 @@ use serde_json::Value;
 
 use crate::{
     runtime::Backoff,
-    types::{AgentId, Diagnostic, Digest, Schema, Timestamp, nearest},
+    types::{AgentId, Diagnostic, Digest, nearest},
     workflow::{
-        CompensateSpec, GateSpec, StepFunction, StepSpec, TimerSpec, Workflow, WorkflowSpec,
+        StepFunction, StepSpec, Workflow, WorkflowSpec,
         cycle::find_cycle,
-        graph::{Action, Compensation, Gate, Graph, Node, Timer, Way},
+        graph::{Action, Graph, Node, Timer, Way},
         template::{Source, Template},
     },
 };
@@ -26,8 +26,8 @@ const MAX_STEPS: usize = 10_000;
 const MAX_DEPTH: usize = 16;
 /// How often a workflow may be repeated.
 const MAX_TURNS: u32 = 1_000;
-const TIMEOUT: Duration = Duration::from_secs(30);
-const RETRIES: u32 = 3;
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const RETRIES: u32 = 3;
 const MAX_RETRIES: u32 = 100;
 /// How many items of a mapped step at the same time.
 const ITEMS: usize = 16;
@@ -48,7 +48,7 @@ pub(super) fn compile(
     (graph.filter(|_| problems.is_empty()), problems)
 }
 
-struct Compiler<'a> {
+pub(super) struct Compiler<'a> {
     functions: &'a BTreeMap<String, StepFunction>,
     nested: &'a BTreeMap<String, Workflow>,
     /// Where the workflow stands in the data, as a JSON Pointer.
@@ -58,7 +58,7 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn problem(&mut self, pointer: &str, code: &str, message: impl Into<String>) {
+    pub(super) fn problem(&mut self, pointer: &str, code: &str, message: impl Into<String>) {
         let pointer = format!("{}{pointer}", self.at);
         self.problems.push(Diagnostic::error(code, message).at_pointer(pointer));
     }
@@ -277,7 +277,7 @@ impl Compiler<'_> {
         Some(Action::Agents { names, capability, aggregate: step.aggregate.unwrap_or_default() })
     }
 
-    fn function(&mut self, pointer: &str, name: &str) -> Option<StepFunction> {
+    pub(super) fn function(&mut self, pointer: &str, name: &str) -> Option<StepFunction> {
         let found = self.functions.get(name).cloned();
         if found.is_none() {
             let message = format!("no function was given under the name `{name}`");
@@ -310,99 +310,6 @@ impl Compiler<'_> {
             problems: &mut *self.problems,
         };
         inner.graph(spec).map(Arc::new)
-    }
-
-    fn gate(&mut self, at: &str, step: &StepSpec, gate: &GateSpec) -> Option<Gate> {
-        let at = format!("{at}/gate");
-        let nobody = |what: &str| format!("nobody can answer `{}`: {what}", step.name);
-        if gate.choices.as_ref().is_some_and(Vec::is_empty) {
-            self.problem(&format!("{at}/choices"), "unanswerable", nobody("there is no choice"));
-        }
-        if gate.approvers.as_ref().is_some_and(Vec::is_empty) {
-            self.problem(&format!("{at}/approvers"), "unanswerable", nobody("there is no approver"));
-        }
-        if gate.schema == Some(Value::Bool(false)) {
-            self.problem(&format!("{at}/schema"), "unanswerable", nobody("no value fits the schema"));
-        }
-        let schema = match gate.schema.clone().map(Schema::new).transpose() {
-            Ok(schema) => schema,
-            Err(err) => {
-                self.problem(&format!("{at}/schema"), "invalid_schema", err.to_string());
-                None
-            }
-        };
-        let compiled = Gate {
-            prompt: gate.prompt.clone(),
-            choices: gate.choices.clone(),
-            schema,
-            approvers: gate.approvers.clone(),
-            timeout: gate.timeout,
-            default: gate.default.clone(),
-        };
-        let choices = gate.choices.iter().flatten().filter(|choice| !compiled.fits(choice)).count();
-        if choices > 0 && Some(choices) == gate.choices.as_ref().map(Vec::len) {
-            self.problem(&at, "unanswerable", nobody("no choice fits the schema"));
-        }
-        match &gate.default {
-            Some(default) if !compiled.fits(default) => {
-                let message = format!("the default of `{}` is none of its answers", step.name);
-                self.problem(&format!("{at}/default"), "invalid_default", message);
-            }
-            Some(_) if gate.timeout.is_none() => {
-                let message =
-                    format!("the default of `{}` needs a timeout after which it is taken", step.name);
-                self.problem(&format!("{at}/default"), "invalid_default", message);
-            }
-            _ => {}
-        }
-        Some(compiled)
-    }
-
-    fn timer(&mut self, at: &str, timer: &TimerSpec, by_name: &HashMap<Arc<str>, usize>) -> Option<Timer> {
-        let at = format!("{at}/timer");
-        match (timer.seconds, &timer.until) {
-            (Some(duration), None) => Some(Timer::After(duration)),
-            (None, Some(Value::String(text))) if !text.starts_with('$') => match text.parse::<Timestamp>() {
-                Ok(point) => Some(Timer::At(point)),
-                Err(err) => {
-                    self.problem(&format!("{at}/until"), "invalid_time", err.to_string());
-                    None
-                }
-            },
-            (None, Some(reference)) => {
-                Some(Timer::Found(self.template(&format!("{at}/until"), reference, by_name, false)))
-            }
-            _ => {
-                self.problem(&at, "invalid_time", "expected either `seconds` or `until`");
-                None
-            }
-        }
-    }
-
-    fn compensation(&mut self, at: &str, step: &StepSpec, by: &CompensateSpec) -> Option<Compensation> {
-        let at = format!("{at}/compensate");
-        if step.workflow.is_some() || step.repeat.is_some() || step.gate.is_some() || step.timer.is_some() {
-            let message = format!(
-                "`{}` does nothing itself that can be taken back; say it of the steps inside",
-                step.name
-            );
-            self.problem(&at, "no_effect", message);
-        }
-        let action = match (&by.agent, &by.tool, &by.function) {
-            (Some(name), None, None) => Action::Agent { name: name.as_str().into(), capability: None },
-            (None, Some(name), None) => Action::Tool(name.as_str().into()),
-            (None, None, Some(name)) => Action::Function(self.function(&format!("{at}/function"), name)?),
-            _ => {
-                self.problem(&at, "no_action", "expected exactly one of agent, tool and function");
-                return None;
-            }
-        };
-        Some(Compensation {
-            action,
-            timeout: step.timeout.unwrap_or(TIMEOUT),
-            retries: step.retries.unwrap_or(RETRIES),
-            backoff: backoff(step),
-        })
     }
 
     fn check_options(&mut self, at: &str, step: &StepSpec) {
@@ -445,7 +352,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn template(
+    pub(super) fn template(
         &mut self,
         pointer: &str,
         value: &Value,
@@ -508,7 +415,7 @@ fn ancestors(step: usize, ways: &[Vec<usize>]) -> Vec<bool> {
     seen
 }
 
-fn backoff(step: &StepSpec) -> Backoff {
+pub(super) fn backoff(step: &StepSpec) -> Backoff {
     let backoff = Backoff::default();
     Backoff { base: step.retry_delay.unwrap_or(backoff.base), ..backoff }
 }

@@ -12,12 +12,14 @@ mod cycle;
 mod driver;
 mod gate;
 mod graph;
+mod many;
 mod perform;
 mod rollback;
 mod run;
 mod spec;
 mod step;
 mod template;
+mod waits;
 mod watchdog;
 mod workflow;
 

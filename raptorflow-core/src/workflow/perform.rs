@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use futures_util::{FutureExt as _, StreamExt as _, poll, stream};
+use futures_util::{FutureExt as _, poll};
 use serde_json::{Value, json};
 
 use crate::{
@@ -14,9 +14,10 @@ use crate::{
     tool::{DispatchConfig, dispatch},
     types::{Timestamp, ToolCall},
     workflow::{
-        Aggregate, Condition, StepFunction,
+        StepFunction,
         driver::{Boxed, Flow},
-        graph::{Action, Graph, Node, Timer},
+        graph::{Action, Node, Timer},
+        many::Agents,
         run::Given,
     },
 };
@@ -68,7 +69,7 @@ impl Flow<'_> {
     }
 
     /// One value through whatever the step does.
-    fn one<'a>(
+    pub(super) fn one<'a>(
         &'a self,
         node: &'a Node,
         path: Arc<str>,
@@ -112,7 +113,7 @@ impl Flow<'_> {
     }
 
     /// The value that is recorded for a step, or that of the work, which is then recorded.
-    async fn recorded_or(
+    pub(super) async fn recorded_or(
         &self,
         node: &Node,
         session: &Session,
@@ -158,7 +159,7 @@ impl Flow<'_> {
         self.record(node, &ctx, outcome, Some(clock.elapsed().saturating_sub(start))).await
     }
 
-    fn recorded(&self, node: &Node, path: &Arc<str>, session: &Session) -> Option<Result<Value>> {
+    pub(super) fn recorded(&self, node: &Node, path: &Arc<str>, session: &Session) -> Option<Result<Value>> {
         let journal = session.journal();
         if !journal.has_history() {
             return None;
@@ -176,7 +177,7 @@ impl Flow<'_> {
     }
 
     /// Records what came of a step at the context's path, and tells the bus.
-    async fn record(
+    pub(super) async fn record(
         &self,
         node: &Node,
         ctx: &Context,
@@ -348,130 +349,6 @@ impl Flow<'_> {
         let message = text("message").unwrap_or("the tool failed").to_owned();
         Err(Error::new(kind.unwrap_or(ErrorKind::Callback), "workflow.tool", message).with("tool", name))
     }
-
-    async fn items(
-        &self,
-        node: &Node,
-        path: Arc<str>,
-        inputs: Vec<Value>,
-        background: Option<Arc<str>>,
-        session: &Session,
-        halt: Cancel,
-    ) -> Result<Value> {
-        let mut outputs = vec![Value::Null; inputs.len()];
-        let mut failure = None;
-        // One item that fails stops the others, and what is left is looked after before the step ends.
-        let halt = halt.child();
-        let work = inputs.into_iter().enumerate().map(|(index, input)| {
-            let (path, background, halt) =
-                (join(&path, &index.to_string()), background.clone(), halt.clone());
-            async move {
-                let stopped = || Error::new(ErrorKind::Cancelled, "workflow.map", "another item failed");
-                if halt.is_cancelled() {
-                    return (index, Err(stopped()));
-                }
-                (index, self.one(node, path, input, background, session, halt).await)
-            }
-        });
-        let mut work = stream::iter(work).buffer_unordered(node.parallel);
-        while let Some((index, outcome)) = work.next().await {
-            match outcome {
-                Ok(value) => {
-                    if let Some(output) = outputs.get_mut(index) {
-                        *output = value;
-                    }
-                }
-                Err(err) => {
-                    failure.get_or_insert(err);
-                    halt.cancel();
-                }
-            }
-        }
-        failure.map_or(Ok(Value::Array(outputs)), Err)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what is repeated, how often, and where it stands")]
-    async fn turns(
-        &self,
-        body: &Arc<Graph>,
-        at_most: u32,
-        until: Option<&Condition>,
-        path: Arc<str>,
-        mut value: Value,
-        session: &Session,
-        halt: Cancel,
-    ) -> Result<Value> {
-        for turn in 0..at_most {
-            let ctx = session.ctx().at_step(join(&path, &turn.to_string()), None);
-            value = self.drive(body, &session.with_context(ctx), value, halt.clone()).await?;
-            if until.is_some_and(|until| until.holds(&value)) {
-                break;
-            }
-        }
-        Ok(value)
-    }
-
-    async fn agents(
-        &self,
-        agents: Agents<'_>,
-        path: Arc<str>,
-        input: &Value,
-        background: Option<Arc<str>>,
-        session: &Session,
-        halt: Cancel,
-    ) -> Result<Value> {
-        let Agents { node, names, capability, aggregate } = agents;
-        if let Some(recorded) = self.recorded(node, &path, session) {
-            return recorded;
-        }
-        let ctx = session.ctx().at_step(Arc::clone(&path), None);
-        let clock = ctx.runtime().clock();
-        let start = clock.elapsed();
-        let within = session.with_context(ctx.clone());
-        let outcome = async {
-            let work = names.iter().enumerate().map(|(place, name)| {
-                let tries = Tries {
-                    call: Call::Agent { name, capability },
-                    timeout: node.timeout,
-                    retries: node.retries,
-                    backoff: &node.backoff,
-                    background: background.as_ref(),
-                };
-                let (path, within, halt) = (join(&path, name), &within, &halt);
-                async move { (place, self.tried(&tries, &path, input.clone(), within, Some(halt)).await) }
-            });
-            let mut work: stream::FuturesUnordered<_> = work.collect();
-            let (mut answers, mut failure) = (Vec::new(), None);
-            while let Some((place, outcome)) = work.next().await {
-                match outcome {
-                    Ok(answer) => answers.push((place, answer)),
-                    Err(err) if matches!(aggregate, Aggregate::All | Aggregate::Merge) => return Err(err),
-                    Err(err) => failure = Some(err),
-                }
-                if aggregate == Aggregate::First && !answers.is_empty() {
-                    break;
-                }
-            }
-            answers.sort_unstable_by_key(|(place, _)| *place);
-            let name = |place: usize| names.get(place).map(ToString::to_string).unwrap_or_default();
-            let named = |(place, answer)| (name(place), answer);
-            let value = aggregate.value(names.len(), answers.into_iter().map(named).collect());
-            value.map_err(|err| match failure {
-                Some(failure) => err.caused_by(failure),
-                None => err,
-            })
-        };
-        let outcome = outcome.await;
-        self.record(node, &ctx, outcome, Some(clock.elapsed().saturating_sub(start))).await
-    }
-}
-
-/// Several agents of one step.
-struct Agents<'a> {
-    node: &'a Node,
-    names: &'a [Arc<str>],
-    capability: Option<&'a Arc<str>>,
-    aggregate: Aggregate,
 }
 
 async fn wait(timer: &Timer, found: &Value, session: &Session) -> Result<Value> {

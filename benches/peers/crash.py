@@ -42,6 +42,8 @@ SYSTEMS = {
     "langgraph-async": System("LangGraph async, SQLite", [python("langgraph"), PROGRAMS / "run_langgraph.py"], "async"),
     "dbos-sqlite": System("DBOS, SQLite", [python("dbos"), PROGRAMS / "run_dbos.py"], "sqlite"),
     "dbos-postgres": System("DBOS, PostgreSQL", [python("dbos"), PROGRAMS / "run_dbos.py"], "postgres", server=True),
+    "rust-sqlite": System("raptorflow in Rust, SQLite", [rust(), "crash"], "sqlite"),
+    "rust-buffered": System("raptorflow in Rust, SQLite buffered", [rust(), "crash"], "buffered"),
 }
 
 

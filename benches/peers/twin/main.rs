@@ -2,25 +2,35 @@
 #![expect(clippy::expect_used, reason = "a measurement that cannot run has nothing to say")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks by printing")]
 
+mod crash;
 mod group_commit;
 mod report;
 mod speed;
 
 use std::process::ExitCode;
 
+const USAGE: &str = "usage: peers crash LOG DATABASE MODE STEPS | peers speed WORK ROUNDS [ADDRESS]";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let tokio = tokio::runtime::Runtime::new().expect("a Tokio runtime");
     let done = match words.as_slice() {
-        ["speed", work, rounds, address @ ..] => {
-            rounds.parse().is_ok_and(|rounds| speed::run(work, rounds, address.first().copied()))
+        ["crash", log, database, mode, steps] => {
+            let steps = steps.parse().expect("a number of steps");
+            tokio.block_on(crash::run(log, database, mode, steps)).map_err(|err| format!("{err:?}"))
         }
-        _ => false,
+        ["speed", work, rounds, address @ ..] => {
+            let rounds = rounds.parse().expect("a number of rounds");
+            speed::run(&tokio, work, rounds, address.first().copied())
+        }
+        _ => Err(USAGE.to_owned()),
     };
-    if done {
-        ExitCode::SUCCESS
-    } else {
-        eprintln!("usage: peers speed WORK ROUNDS [ADDRESS]");
-        ExitCode::from(2)
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("peers: {problem}");
+            ExitCode::from(2)
+        }
     }
 }

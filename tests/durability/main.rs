@@ -14,11 +14,13 @@
 mod cell;
 mod crash;
 mod place;
+mod workflow;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, run};
 
 fn main() -> ExitCode {
-    run(&Arguments::from_args(), crash::trials()).exit_code()
+    let trials = crash::trials().into_iter().chain(workflow::trials()).collect();
+    run(&Arguments::from_args(), trials).exit_code()
 }

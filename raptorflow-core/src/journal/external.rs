@@ -5,24 +5,42 @@ use std::{collections::HashSet, sync::Arc};
 use serde_json::Value;
 
 use crate::{
-    error::{Error, ErrorKind, Result, Retry},
+    error::{Error, ErrorKind, Result},
     journal::{
         Entry, Fact, Journals, RunStatus, Summary,
-        shared::{Name, PAGE},
+        shared::{ATTEMPTS, Name, PAGE, outrun},
     },
     runtime::Context,
     storage::Append,
     types::RunId,
 };
 
-/// How often an append is tried that others got ahead of.
-const ATTEMPTS: usize = 256;
-
 impl Journals {
     /// Gives a signal to a run, which may wait for it, or ask for it later; returns how many entries the run has then.
     ///
     /// `ctx` says the tenant and the time, not the run.
     /// A name can be given once: of two who answer the same question one hears that it was answered.
+    ///
+    /// ```
+    /// # use raptorflow_core::journal::{Fact, JournalConfig, Journals};
+    /// # use raptorflow_core::{ErrorKind, runtime::{Context, Runtime}, storage::Storage};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// # let runtime = Runtime::current()?;
+    /// # let journals = Journals::new(Storage::memory(), runtime.clone(), JournalConfig::default());
+    /// # let ctx = Context::new(&runtime);
+    /// # let started =
+    /// #     Fact::ExecutionStarted { target: "trip".into(), input: 2.into(), capability: None, background: None };
+    /// let journal = journals.create(&ctx, &[started]).await?;
+    /// // The host, or another process:
+    /// journals.signal(&ctx, ctx.run_id(), "approve", true.into(), Some("ann".into())).await?;
+    /// // The owner, which polls `Journal::watch` beside it:
+    /// assert_eq!(journal.signalled("approve").await, true);
+    /// let late = journals.signal(&ctx, ctx.run_id(), "approve", false.into(), None).await;
+    /// assert_eq!(late.unwrap_err().kind(), ErrorKind::Conflict);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// `NotFound` when there is no such run; `Conflict` when it has ended, also by a failure, or when `name` was given
@@ -129,20 +147,22 @@ impl Journals {
                 records: self.0.encode(ctx.now(), "", std::slice::from_ref(&fact))?,
                 ..Append::to(name.as_str())
             };
+            let messenger = self.0.keeper.messenger(ctx.tenant(), run);
             match self.0.storage.append(ctx, append).await {
                 Ok(length) => {
                     self.0.tails.notify(ctx.tenant(), run);
-                    self.0.keeper.tell(ctx.tenant(), run, standing.summary.entries, fact);
+                    messenger.tell(standing.summary.entries, fact);
                     return Ok(length);
                 }
                 // Somebody appended since it was read.
-                Err(err) if err.kind() == ErrorKind::Conflict => tokio::task::yield_now().await,
+                Err(err) if err.kind() == ErrorKind::Conflict => {
+                    messenger.forget();
+                    tokio::task::yield_now().await;
+                }
                 Err(err) => return Err(err),
             }
         }
-        Err(Error::new(ErrorKind::Unavailable, operation, "the run grew faster than it could be read")
-            .with("run", run)
-            .retryable(Retry::Soon))
+        Err(outrun(operation, run))
     }
 
     /// Reads what is new to `standing`.

@@ -20,6 +20,29 @@ impl Journals {
     /// its own, children of its own, and no regard for a pause or a wish to cancel that the other was told.
     /// The other run is left as it is, and may still be at work.
     ///
+    /// ```
+    /// # use raptorflow_core::journal::{Fact, JournalConfig, Journals, Opened};
+    /// # use raptorflow_core::{runtime::{Context, Runtime}, storage::Storage};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// # let runtime = Runtime::current()?;
+    /// # let journals = Journals::new(Storage::memory(), runtime.clone(), JournalConfig::default());
+    /// # let ctx = Context::new(&runtime);
+    /// # let started =
+    /// #     Fact::ExecutionStarted { target: "sum".into(), input: 2.into(), capability: None, background: None };
+    /// let journal = journals.create(&ctx, &[started]).await?;
+    /// journal.step(&ctx, "first", |_| async { Ok(1) }).await?;
+    /// journal.step(&ctx, "second", |_| async { Ok(2) }).await?;
+    ///
+    /// let other = Context::new(&runtime);
+    /// journals.fork(&other, ctx.run_id(), 2).await?;
+    /// let Opened::Running { journal, .. } = journals.open(&other).await? else { unreachable!() };
+    /// assert_eq!(journal.step(&other, "first", |_| async { Ok(10) }).await?, 1);
+    /// assert_eq!(journal.step(&other, "second", |_| async { Ok(20) }).await?, 20);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// `NotFound` when there is no such run to take from; `InvalidInput` with `at` and `length` when `at` is 0, beyond
     /// the end, or behind the end of a run that is complete or was cancelled; `AlreadyExists` when the context's run

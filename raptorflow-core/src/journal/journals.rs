@@ -7,7 +7,7 @@ use crate::{
     journal::{
         Entry, Fact, Journal, Summary,
         entry::decode,
-        shared::{Name, PAGE, Shared},
+        shared::{ATTEMPTS, Name, PAGE, Shared, outrun},
     },
     runtime::{Context, Runtime},
     storage::{Append, Grant, Storage},
@@ -173,7 +173,7 @@ impl Journals {
     async fn take_up(&self, ctx: &Context, grant: &Grant, entries: &mut Vec<Entry>) -> Result<Option<u64>> {
         let resumed = self.0.encode(ctx.now(), ctx.path(), &[Fact::ExecutionResumed])?;
         let mut conflict = None;
-        loop {
+        for _ in 0..ATTEMPTS {
             let known = entries.len();
             self.load(ctx, ctx.run_id(), entries).await?;
             if ended(entries) {
@@ -195,6 +195,7 @@ impl Journals {
                 Err(err) => return Err(err),
             }
         }
+        Err(outrun("journal.open", ctx.run_id()))
     }
 
     /// Entries of a run from a sequence on, at most `limit`; none of a run that does not exist.

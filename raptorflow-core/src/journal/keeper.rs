@@ -82,20 +82,9 @@ impl Keeper {
         Ok(Place { keeper: Arc::clone(self), key })
     }
 
-    /// Tells the journal of a run, when this process works on it, what somebody outside has just appended.
-    pub(super) fn tell(&self, tenant: &TenantId, run: RunId, sequence: u64, fact: Fact) {
-        let key = Key { run, tenant: tenant.clone() };
-        let run = match self.lock().runs.get_mut(&key) {
-            Some(kept) => {
-                let run = kept.run.upgrade();
-                kept.missed |= run.is_none();
-                run
-            }
-            None => None,
-        };
-        if let Some(run) = run {
-            run.hear(sequence, fact);
-        }
+    /// Who tells the journal of a run, when this process works on it, what is about to be appended from outside.
+    pub(super) fn messenger(&self, tenant: &TenantId, run: RunId) -> Messenger<'_> {
+        Messenger { keeper: self, key: Key { run, tenant: tenant.clone() }, told: false }
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -145,6 +134,48 @@ impl Keeper {
 impl fmt::Debug for Keeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keeper").field("runs", &self.lock().runs.len()).finish_non_exhaustive()
+    }
+}
+
+/// Tells the owner of a run of one append; dropped without a word it has the owner look for itself.
+pub(super) struct Messenger<'a> {
+    keeper: &'a Keeper,
+    key: Key,
+    told: bool,
+}
+
+impl Messenger<'_> {
+    /// The fact is in the store at this place.
+    pub(super) fn tell(mut self, sequence: u64, fact: Fact) {
+        self.told = true;
+        if let Some(run) = self.owner() {
+            run.hear(sequence, fact);
+        }
+    }
+
+    /// Nothing was appended.
+    pub(super) fn forget(mut self) {
+        self.told = true;
+    }
+
+    /// The journal of the run; one that is only about to be there looks for itself.
+    fn owner(&self) -> Option<Arc<Run>> {
+        let mut held = self.keeper.lock();
+        let kept = held.runs.get_mut(&self.key)?;
+        let run = kept.run.upgrade();
+        kept.missed |= run.is_none();
+        run
+    }
+}
+
+impl Drop for Messenger<'_> {
+    fn drop(&mut self) {
+        // The append may have been written although nobody was there to learn so.
+        if !self.told
+            && let Some(run) = self.owner()
+        {
+            run.outside().look();
+        }
     }
 }
 

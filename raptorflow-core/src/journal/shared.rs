@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result, Retry},
     journal::{Fact, JournalConfig, entry::encode, keeper::Keeper, tail::Tails},
     runtime::{Context, Runtime},
     storage::Storage,
@@ -19,6 +19,8 @@ use crate::{
 pub(super) const PREFIX: &str = "run/";
 /// How many entries are read at once.
 pub(super) const PAGE: usize = 512;
+/// How often an append is tried that others got ahead of.
+pub(super) const ATTEMPTS: usize = 256;
 /// Scratch room that a large fact needed is not kept beyond this, in bytes.
 const KEEP_SCRATCH: usize = 64 * 1024;
 
@@ -63,6 +65,13 @@ impl fmt::Debug for Shared {
         out.field("storage", storage).field("config", config).field("owner", owner).field("keeper", keeper);
         out.finish_non_exhaustive()
     }
+}
+
+/// The error of an append that others always got ahead of.
+pub(super) fn outrun(operation: &'static str, run: RunId) -> Error {
+    Error::new(ErrorKind::Unavailable, operation, "the run grew faster than it could be read")
+        .with("run", run)
+        .retryable(Retry::Soon)
 }
 
 /// The name of a run's stream and lease, without an allocation.

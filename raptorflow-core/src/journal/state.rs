@@ -293,7 +293,8 @@ impl Fold {
             Fact::TimerSet { due } => {
                 self.timers.entry(Arc::clone(&entry.path)).or_insert(*due);
             }
-            Fact::TimerFired => {
+            // What a step waits for beside its timer may come first.
+            Fact::TimerFired | Fact::StepCompleted { .. } | Fact::StepFailed { .. } => {
                 self.timers.shift_remove(&entry.path);
             }
             _ => {}

@@ -13,7 +13,8 @@ use crate::{
         tests::support::{World, completed, failed, settle, step},
     },
     runtime::Context,
-    storage::Append,
+    storage::{Append, MemoryStore},
+    testing::{Fault, FaultyLog},
     types::Timestamp,
 };
 
@@ -162,6 +163,19 @@ async fn an_owner_that_appends_learns_at_once_that_others_did_too() {
     journal.append(&world.ctx, &[step(1)]).await.unwrap();
     settle().await;
     assert_eq!(journal.signal("yes"), Some(json!(1)));
+    watch.abort();
+}
+
+#[tokio::test]
+async fn a_signal_whose_giver_did_not_learn_that_it_was_written_is_heard_all_the_same() {
+    let (storage, _) = FaultyLog::storage(&MemoryStore::new(), [(1, Fault::After)]);
+    let world = World::over(storage);
+    let journal = world.created().await;
+    let watched = journal.clone();
+    let watch = world.ctx.runtime().tasks().spawn("watch", async move { watched.watch().await });
+    assert_eq!(world.signal("yes").await.unwrap_err().kind(), ErrorKind::Unavailable);
+    settle().await;
+    assert_eq!(journal.signal("yes"), Some(json!("yes")));
     watch.abort();
 }
 

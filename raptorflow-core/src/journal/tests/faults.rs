@@ -1,6 +1,9 @@
 //! A run that fails at any append, before or after the write, goes on to the same end.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use serde_json::json;
@@ -11,7 +14,7 @@ use crate::{
     runtime::{Context, Runtime, Tasks},
     storage::MemoryStore,
     testing::{Fault, FaultyLog, ManualClock},
-    types::Finish,
+    types::{Finish, RunId, Timestamp},
 };
 
 const STEPS: usize = 4;
@@ -23,6 +26,7 @@ struct Effects {
     executed: [Mutex<Vec<String>>; STEPS],
     /// How often a step was executed when its caller first got the value.
     acknowledged: [Mutex<Option<usize>>; STEPS],
+    children: Mutex<BTreeSet<RunId>>,
 }
 
 impl Effects {
@@ -51,6 +55,24 @@ async fn attempt(journals: &Journals, ctx: &Context, effects: &Effects) -> Resul
     for step in 0..STEPS {
         values.push(work(&journal, ctx, effects, step).await?);
     }
+    let child = journal.child(&ctx.child("child"), "other").await?;
+    effects.children.lock().unwrap().insert(child);
+    let answer = match journal.signal("go") {
+        Some(answer) => answer,
+        None => {
+            let given = journals.signal(ctx, ctx.run_id(), "go", json!("yes"), None).await;
+            // It may have been written by the attempt before, whose answer was lost.
+            if let Err(err) = given.as_ref()
+                && err.kind() != ErrorKind::Conflict
+            {
+                return Err(err.clone());
+            }
+            journal.signalled("go").await
+        }
+    };
+    assert_eq!(answer, json!("yes"));
+    // Its time has come when the first attempt begins, and every one sets the same.
+    journal.timer(&ctx.child("timer"), Timestamp::default()).await?;
     journal
         .finish(ctx, &[Fact::ExecutionCompleted { output: json!(values), finish: Finish::Complete }])
         .await?;
@@ -78,7 +100,7 @@ fn output(entries: &[Entry]) -> Vec<i64> {
 proptest! {
     #[test]
     fn faults_at_any_append_repeat_no_acknowledged_step_and_change_no_value(
-        faults in proptest::collection::btree_map(0..24_usize, proptest::sample::select(&[Fault::Before, Fault::After][..]), 0..6),
+        faults in proptest::collection::btree_map(0..32_usize, proptest::sample::select(&[Fault::Before, Fault::After][..]), 0..6),
         restart in any::<bool>(),
     ) {
         let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -114,6 +136,12 @@ proptest! {
             let recorded = entries.iter().filter(|entry| *entry.path == format!("step-{step}"));
             prop_assert_eq!(recorded.count(), 1);
         }
+        prop_assert_eq!(effects.children.lock().unwrap().len(), 1);
+        let count = |wanted: fn(&Fact) -> bool| entries.iter().filter(|entry| wanted(&entry.fact)).count();
+        prop_assert_eq!(count(|fact| matches!(fact, Fact::ChildStarted { .. })), 1);
+        prop_assert_eq!(count(|fact| matches!(fact, Fact::SignalReceived { .. })), 1);
+        prop_assert_eq!(count(|fact| matches!(fact, Fact::TimerSet { .. })), 1);
+        prop_assert_eq!(count(|fact| matches!(fact, Fact::TimerFired)), 1);
         prop_assert!(entries.iter().zip(0..).all(|(entry, sequence)| entry.sequence == sequence));
         prop_assert_eq!(entries.iter().filter(|entry| entry.fact.is_end()).count(), 1);
     }

@@ -6,6 +6,8 @@ mod facts;
 #[cfg(feature = "testing")]
 mod faults;
 #[cfg(feature = "testing")]
+mod model;
+#[cfg(feature = "testing")]
 mod ownership;
 #[cfg(feature = "testing")]
 mod reading;

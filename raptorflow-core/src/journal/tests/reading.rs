@@ -231,6 +231,15 @@ async fn the_state_at_an_entry_is_the_fold_of_those_before_it() {
 }
 
 #[tokio::test]
+async fn a_step_that_ended_before_its_timer_waits_for_nothing() {
+    let world = busy().await;
+    let (journal, _) = world.opened().await;
+    journal.append_at("wait", &[step(1)]).await.unwrap();
+    let state = world.journals.state(&world.ctx, world.run(), None).await.unwrap();
+    assert_eq!((state.steps.last().unwrap().status, state.timers), (StepStatus::Completed, vec![]));
+}
+
+#[tokio::test]
 async fn what_waits_when_its_run_ends_has_stopped_and_when_it_failed_may_go_on() {
     let world = busy().await;
     let status = |state: &RunState| state.steps.last().map(|step| step.status);

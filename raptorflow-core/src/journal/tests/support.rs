@@ -10,7 +10,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     journal::{Entry, Fact, Journal, JournalConfig, Journals, Opened},
     runtime::{Context, Runtime, Tasks},
-    storage::{Capability, Expect, KeyValue, MemoryStore, Scan, Storage, Versioned},
+    storage::{Append, Capability, Expect, KeyValue, Log, MemoryStore, Record, Scan, Storage, Versioned},
     testing::ManualClock,
     types::{Finish, RunId},
 };
@@ -58,6 +58,48 @@ impl KeyValue for SharedKeys {
     }
 }
 
+/// A log whose answers come late, so that others act in between: an owner hears of its appends latest.
+#[derive(Debug)]
+struct LateLog(MemoryStore);
+
+#[async_trait]
+impl Log for LateLog {
+    async fn append(&self, ctx: &Context, append: Append<'_>) -> Result<u64> {
+        let owner = append.fence.is_some();
+        let appended = self.0.append(ctx, append).await;
+        for _ in 0..if owner { 16 } else { 1 } {
+            tokio::task::yield_now().await;
+        }
+        appended
+    }
+
+    async fn read(&self, ctx: &Context, stream: &str, from: u64, limit: usize) -> Result<Vec<Record>> {
+        let records = self.0.read(ctx, stream, from, limit).await;
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+        records
+    }
+
+    async fn length(&self, ctx: &Context, stream: &str) -> Result<u64> {
+        self.0.length(ctx, stream).await
+    }
+
+    async fn streams(
+        &self,
+        ctx: &Context,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        self.0.streams(ctx, prefix, after, limit).await
+    }
+
+    async fn remove(&self, ctx: &Context, stream: &str) -> Result<bool> {
+        self.0.remove(ctx, stream).await
+    }
+}
+
 /// One run, the process that owns it, and the clock of all.
 pub(super) struct World {
     pub(super) clock: ManualClock,
@@ -77,6 +119,13 @@ impl World {
         let store = MemoryStore::new();
         let keys = Arc::new(SharedKeys(store.clone()));
         Self::over(Storage::from_parts(keys, Arc::new(store.clone()), Arc::new(store)))
+    }
+
+    /// A store that answers late.
+    pub(super) fn late() -> Self {
+        let store = MemoryStore::new();
+        let log = Arc::new(LateLog(store.clone()));
+        Self::over(Storage::from_parts(Arc::new(store.clone()), log, Arc::new(store)))
     }
 
     pub(super) fn over(storage: Storage) -> Self {

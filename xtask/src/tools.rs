@@ -50,14 +50,14 @@ const TOOLS: &[Tool] = &[
         command: &["python3", "--version"],
         least: (3, 10),
         get: "install Python 3.10 or newer",
-        groups: &[Group::Clippy, Group::Docs, Group::Python],
+        groups: &[Group::Clippy, Group::Rust, Group::Docs, Group::Python],
     },
     Tool {
         name: "python3's venv module",
         command: &["python3", "-c", "import venv, ensurepip"],
         least: (0, 0),
         get: "install it with the system's package manager (Debian: python3-venv)",
-        groups: &[Group::Python],
+        groups: &[Group::Rust, Group::Python],
     },
     Tool {
         name: "node",

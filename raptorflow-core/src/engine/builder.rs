@@ -55,7 +55,7 @@ enum Store {
 }
 
 impl EngineBuilder {
-    /// Where journals live, as an address like `sqlite:team.db`; memory by default.
+    /// Where journals live, as an address like `sqlite:team.db` or `postgres://user@host/database`; memory by default.
     #[must_use]
     pub fn storage(mut self, address: impl Into<String>) -> Self {
         self.storage = Some(Store::Address(address.into()));

@@ -77,7 +77,8 @@ impl Storage {
         }))
     }
 
-    /// Opens `memory:`, `sqlite:PATH` or `sqlite:PATH?durability=buffered`, on the Tokio runtime of the caller.
+    /// Opens `memory:`, `sqlite:PATH`, `sqlite:PATH?durability=buffered` or `postgres://USER@HOST/DATABASE?schema=NAME`,
+    /// on the Tokio runtime of the caller.
     ///
     /// # Errors
     /// `Unavailable` outside of a Tokio runtime; else as [`StorageRegistry::open`].

@@ -77,7 +77,8 @@ class Engine:
         """Opens an engine.
 
         Args:
-            storage: Where journals live, for example `sqlite:team.db`; memory when left out.
+            storage: Where journals live, for example `sqlite:team.db` or `postgres://user@host/database`; memory when
+                left out.
             default_model: The model of agents that name none, for example `offline:extractive`.
             tools: Tools that agents may name.
             tenant: Whose runs these are; storage keeps tenants apart.

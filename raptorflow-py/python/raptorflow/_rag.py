@@ -30,7 +30,7 @@ class KnowledgeBase:
         name: str | None = None,
         tenant: str | None = None,
     ) -> KnowledgeBase:
-        """Opens one in a store, for example `sqlite:kb.db` or `memory:`.
+        """Opens one in a store, for example `sqlite:kb.db`, `postgres://user@host/database` or `memory:`.
 
         Args:
             uri: Where documents and vectors are kept.

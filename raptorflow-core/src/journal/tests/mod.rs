@@ -5,6 +5,8 @@ mod external;
 mod facts;
 #[cfg(feature = "testing")]
 mod faults;
+#[cfg(all(feature = "testing", feature = "storage-sqlite"))]
+mod file;
 #[cfg(feature = "testing")]
 mod model;
 #[cfg(feature = "testing")]

@@ -85,9 +85,8 @@ impl Flow<'_> {
         if let Some(rollback) = self.unfinished_rollback() {
             return Err(self.resume_rollback(rollback).await);
         }
-        let halt = ctx.cancel().child();
         let ended = {
-            let work = self.drive(self.workflow.graph(), self.session, input, halt);
+            let work = self.drive(self.workflow.graph(), self.session, input, ctx.cancel());
             let limit = self.watchdog.bark(ctx);
             tokio::select! {
                 biased;
@@ -113,9 +112,10 @@ impl Flow<'_> {
         graph: &'a Arc<Graph>,
         session: &'a Session,
         input: Value,
-        halt: Cancel,
+        halt: &Cancel,
     ) -> Boxed<'a, Value> {
-        Box::pin(self.driven(graph, session, input, halt))
+        // A failure halts the steps of this graph; whether it halts those around it is theirs to say.
+        Box::pin(self.driven(graph, session, input, halt.child()))
     }
 
     async fn driven(

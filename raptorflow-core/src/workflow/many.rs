@@ -72,7 +72,7 @@ impl Flow<'_> {
     ) -> Result<Value> {
         for turn in 0..at_most {
             let ctx = session.ctx().at_step(join(&path, &turn.to_string()), None);
-            value = self.drive(body, &session.with_context(ctx), value, halt.clone()).await?;
+            value = self.drive(body, &session.with_context(ctx), value, &halt).await?;
             if until.is_some_and(|until| until.holds(&value)) {
                 break;
             }

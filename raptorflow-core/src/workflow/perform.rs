@@ -95,7 +95,7 @@ impl Flow<'_> {
             }),
             Action::Workflow(graph) => Box::pin(async move {
                 let session = session.with_context(session.ctx().at_step(path, None));
-                self.drive(graph, &session, input, halt).await
+                self.drive(graph, &session, input, &halt).await
             }),
             Action::Repeat { body, at_most, until } => Box::pin(async move {
                 self.turns(body, *at_most, until.as_deref(), path, input, session, halt).await

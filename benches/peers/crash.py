@@ -44,6 +44,7 @@ SYSTEMS = {
     "dbos-postgres": System("DBOS, PostgreSQL", [python("dbos"), PROGRAMS / "run_dbos.py"], "postgres", server=True),
     "rust-sqlite": System("raptorflow in Rust, SQLite", [rust(), "crash"], "sqlite"),
     "rust-buffered": System("raptorflow in Rust, SQLite buffered", [rust(), "crash"], "buffered"),
+    "rust-postgres": System("raptorflow in Rust, PostgreSQL", [rust(), "crash"], "postgres", server=True),
 }
 
 

@@ -37,8 +37,8 @@ WORKS = {
     "ask": Work("a question in the middle, and the answer, in memory", ("langgraph", "rust")),
     "sqlite-1": Work("100 steps in a line, each on disk before the next, one workflow", ("langgraph", "dbos", "rust")),
     "sqlite-32": Work("the same, 32 workflows at once", ("dbos", "rust")),
-    "postgres-16": Work("the same on PostgreSQL, 16 workflows at once", ("dbos",), server=True),
-    "postgres-32": Work("the same on PostgreSQL, 32 workflows at once", ("dbos",), server=True),
+    "postgres-16": Work("the same on PostgreSQL, 16 workflows at once", ("dbos", "rust"), server=True),
+    "postgres-32": Work("the same on PostgreSQL, 32 workflows at once", ("dbos", "rust"), server=True),
     "chat": Work("a chat of 400 messages of 1 KiB, on disk", ("langgraph", "rust")),
 }
 

@@ -29,6 +29,9 @@ use crate::{
 pub struct RunState {
     /// The run in short.
     pub summary: Summary,
+    /// What the run was given.
+    #[serde(default)]
+    pub input: Value,
     /// Every path at which something happened, the top of the run left out, in the order of their first entries.
     pub steps: Vec<StepState>,
     /// Timers that were set and have not fired.
@@ -77,6 +80,9 @@ pub struct StepState {
     pub attempts: u32,
     /// What was spent at this path, without what is below it.
     pub spent: Spent,
+    /// The value that was recorded when it completed; what an agent answered stands in its entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
     /// Why it failed, or why it is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Error>,
@@ -278,6 +284,7 @@ impl Fold {
     fn apply(&mut self, entry: &Entry) {
         self.state.summary.apply(entry);
         match &entry.fact {
+            Fact::ExecutionStarted { input, .. } => self.state.input.clone_from(input),
             Fact::ExecutionForked { from, at } => self.state.forked_from = Some((*from, *at)),
             Fact::SignalReceived { name, value, by } => self.state.signals.push(SignalState {
                 name: Arc::clone(name),
@@ -328,13 +335,15 @@ impl StepState {
             took: Duration::ZERO,
             attempts: 1,
             spent: Spent::default(),
+            output: None,
             error: None,
         }
     }
 
     fn apply(&mut self, entry: &Entry) {
         match &entry.fact {
-            Fact::StepCompleted { took, .. } => {
+            Fact::StepCompleted { value, took } => {
+                self.output = Some(value.clone());
                 if let Some(took) = took.and_then(|took| i64::try_from(took).ok()) {
                     let started = Timestamp::from_micros(entry.time.as_micros().saturating_sub(took));
                     self.started = self.started.min(started);

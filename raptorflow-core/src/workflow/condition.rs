@@ -1,5 +1,7 @@
 //! `Condition`: a test of a value, as data.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -142,6 +144,37 @@ impl Condition {
     }
 }
 
+impl fmt::Display for Condition {
+    /// The test in words, for people: `/score ≥ 0.7 and /kind = "refund"`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.parts("").join(" and "))
+    }
+}
+
+impl Condition {
+    /// What must hold, each in words; pointers are those of the whole value.
+    fn parts(&self, above: &str) -> Vec<String> {
+        let at = format!("{above}{}", self.at);
+        let subject = if at.is_empty() { "value" } else { &at };
+        let joined = |conditions: &[Self], word: &str| {
+            let all: Vec<String> = conditions.iter().map(|it| it.parts(&at).join(" and ")).collect();
+            format!("({})", all.join(word))
+        };
+        let values = [(&self.equals, "="), (&self.not_equals, "≠"), (&self.contains, "contains")];
+        let values = values
+            .into_iter()
+            .filter_map(|(value, word)| Some(format!("{subject} {word} {}", value.as_ref()?)));
+        let bounds = [(self.above, ">"), (self.at_least, "≥"), (self.below, "<"), (self.at_most, "≤")];
+        let bounds =
+            bounds.into_iter().filter_map(|(bound, word)| Some(format!("{subject} {word} {}", bound?)));
+        let exists = self.exists.map(|it| format!("{subject} {}", if it { "exists" } else { "is missing" }));
+        let all = self.all.as_deref().map(|all| joined(all, " and "));
+        let any = self.any.as_deref().map(|any| joined(any, " or "));
+        let not = self.not.as_ref().map(|not| format!("not ({})", not.parts(&at).join(" and ")));
+        values.chain(bounds).chain(exists).chain(all).chain(any).chain(not).collect()
+    }
+}
+
 /// Equality in which `1` and `1.0` are one number.
 fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
@@ -206,6 +239,21 @@ mod tests {
         };
         check(&both, &json!({ "x": { "y": 1 } }), true);
         check(&both, &json!({ "y": 1 }), false);
+    }
+
+    #[test]
+    fn it_is_said_in_words_with_pointers_into_the_whole_value() {
+        let both = Condition::at("/score").at_least(0.7).below(2.0);
+        assert_eq!(both.to_string(), "/score ≥ 0.7 and /score < 2");
+        let kind = Condition::at("/kind").equals("refund");
+        assert_eq!(kind.clone().negated().to_string(), "not (/kind = \"refund\")");
+        let either =
+            Condition { at: "/x".into(), ..Condition::any_of([kind, Condition::value().exists(false)]) };
+        assert_eq!(either.to_string(), "(/x/kind = \"refund\" or /x is missing)");
+        assert_eq!(
+            Condition::value().contains(1).not_equals(2).to_string(),
+            "value ≠ 2 and value contains 1"
+        );
     }
 
     #[test]

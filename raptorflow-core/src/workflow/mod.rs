@@ -14,6 +14,8 @@ mod gate;
 mod graph;
 mod many;
 mod perform;
+mod picture;
+mod progress;
 mod rollback;
 mod run;
 mod spec;

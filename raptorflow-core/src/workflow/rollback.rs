@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What a compensation records lies under this segment of the step's path.
-const UNDO: &str = "undo";
+pub(super) const UNDO: &str = "undo";
 
 /// A step that was done and can be taken back.
 #[derive(Debug)]

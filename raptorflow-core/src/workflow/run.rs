@@ -102,6 +102,11 @@ impl WorkflowRun {
         self.failure.is_some()
     }
 
+    /// Whether it is not the turn of a step, and never will be.
+    pub(super) fn is_skipped(&self, step: usize) -> bool {
+        matches!(self.states.get(step).map(|state| &state.status), Some(Status::Without { skipped: true }))
+    }
+
     /// What it came to, once nothing can begin any more and nothing is under way.
     pub(super) fn end_of_run(&mut self) -> Option<Result<End>> {
         if let Some(err) = self.failure.take() {

@@ -14,7 +14,7 @@ use raptorflow_core::{
     Engine, Result,
     engine::{Outcome, ResumeRequest, RunRequest},
     event::{self, Filter, Lag},
-    journal::{Entry, Fact, Summary},
+    journal::{Entry, Fact, RunFilter, Summary},
     model::{FunctionModel, Model, ModelInfo},
     orchestrator::Report,
     pack::{Manifest, Pack},
@@ -246,7 +246,8 @@ impl NativeEngine {
         let engine = self.engine.clone();
         promise(env, async move {
             let after = after.map(|run| run.parse()).transpose()?;
-            let runs = engine.runs(after, limit as usize).await?;
+            let filter = RunFilter { after, limit: limit as usize, ..RunFilter::default() };
+            let runs = engine.runs(filter).await?.runs;
             written(&runs.iter().map(|(id, summary)| Listed { run_id: *id, summary }).collect::<Vec<_>>())
         })
     }

@@ -8,7 +8,7 @@ use pyo3::{
 };
 use raptorflow_core::{
     Engine as CoreEngine,
-    journal::{Entry, Summary},
+    journal::{Entry, RunFilter, Summary},
     model::{FunctionModel, Model, ModelAbilities, ModelInfo},
     orchestrator::Report,
     pack::Pack as CorePack,
@@ -127,8 +127,10 @@ impl Engine {
     ) -> PyResult<Bound<'py, PyAny>> {
         let engine = self.0.clone();
         let after = after.map(|run| run_id(py, run)).transpose()?;
-        bridge.spawn(py, async move { engine.runs(after, limit).await }, |py, runs| {
-            let runs: Vec<_> = runs
+        let filter = RunFilter { after, limit, ..RunFilter::default() };
+        bridge.spawn(py, async move { engine.runs(filter).await }, |py, page| {
+            let runs: Vec<_> = page
+                .runs
                 .iter()
                 .map(|(run, summary)| summary_object(py, *run, summary))
                 .collect::<PyResult<_>>()?;

@@ -11,7 +11,7 @@ use raptorflow_core::{
     economics::PriceBook,
     error::{Error, ErrorKind},
     event::Channel,
-    journal::Fact,
+    journal::{Fact, RunFilter},
     model::FinishReason,
     rag::{Document, HashingEmbedder, KnowledgeBase},
     storage::{MemoryStore, Storage},
@@ -189,7 +189,7 @@ async fn the_history_of_an_unknown_run_is_not_found_and_that_of_a_known_one_may_
     assert_eq!(engine.history(outcome.run_id, 99, 1).await.unwrap(), []);
     let unknown = engine.runtime().ids().run();
     assert_eq!(engine.history(unknown, 0, 9).await.unwrap_err().kind(), ErrorKind::NotFound);
-    let runs = engine.runs(None, 9).await.unwrap();
+    let runs = engine.runs(RunFilter::default()).await.unwrap().runs;
     assert_eq!((runs.len(), runs[0].0, runs[0].1.target.as_str()), (1, outcome.run_id, "worker"));
 }
 

@@ -16,6 +16,7 @@ use raptorflow_core::{
     engine::RunRequest,
     error::{Error, ErrorKind},
     event::EventKind,
+    journal::RunFilter,
     runtime::{Cancel, Runtime, Tasks},
     storage::Storage,
     testing::{ManualClock, Reply, ScriptedModel},
@@ -360,6 +361,7 @@ async fn a_thousand_runs_at_once_each_get_their_own_answer() {
         ids.push(run.id());
         assert_eq!(run.outcome().await.unwrap().output, json!(number));
     }
-    let listed: Vec<RunId> = engine.runs(None, 2000).await.unwrap().into_iter().map(|(id, _)| id).collect();
+    let all = RunFilter { limit: 2000, ..RunFilter::default() };
+    let listed: Vec<RunId> = engine.runs(all).await.unwrap().runs.into_iter().map(|(id, _)| id).collect();
     assert_eq!(listed, ids);
 }

@@ -16,7 +16,7 @@ use raptorflow_core::{
     Engine,
     agent::{AgentSpec, FunctionAgent},
     error::{Error, ErrorKind, Result},
-    journal::JournalConfig,
+    journal::{JournalConfig, RunFilter},
     runtime::{Context, Runtime, Tasks},
     storage::{Expect, Grant, Lease, MemoryStore, Storage},
     testing::{ManualClock, Reply, ScriptedModel},
@@ -172,7 +172,7 @@ async fn an_owner_with_a_name_takes_its_runs_up_at_once_after_a_restart() {
             let mut work = Box::pin(engine.run("worker", "go").into_future());
             assert!(futures_util::poll!(&mut work).is_pending());
         } else {
-            let id = engine.runs(None, 1).await.unwrap()[0].0;
+            let id = engine.runs(RunFilter::default()).await.unwrap().runs[0].0;
             assert_eq!(engine.resume(id).await.unwrap().text(), "done");
         }
     }
@@ -188,6 +188,6 @@ async fn runs_of_one_tenant_are_unknown_to_another() {
     let there = engine.run("echo", json!(2)).tenant(other.clone()).await.unwrap();
     assert_eq!(engine.resume(there.run_id).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(engine.resume(there.run_id).tenant(other).await.unwrap(), there);
-    let listed: Vec<_> = engine.runs(None, 9).await.unwrap().into_iter().map(|(id, _)| id).collect();
+    let listed: Vec<_> = engine.runs(RunFilter::default()).await.unwrap().runs.into_iter().map(|(id, _)| id).collect();
     assert_eq!(listed, [here.run_id]);
 }

@@ -16,7 +16,7 @@ use crate::{
     engine::{EngineBuilder, Outcome, ResumeRequest, Run, RunRequest, Target},
     error::{Error, ErrorKind, Result},
     event::Bus,
-    journal::{Entry, Fact, Journal, Journals, Opened, RunFilter, Summary},
+    journal::{Entry, Fact, Journal, Journals, Opened, RunFilter, RunPage},
     model::Model,
     pack::Pack,
     rag::Retriever,
@@ -225,14 +225,34 @@ impl Engine {
         ResumeRequest::new(self.clone(), run)
     }
 
-    /// The runs of the engine's tenant, oldest first, after a given one, at most `limit`.
+    /// The runs of the engine's tenant that a filter lets through, oldest first; by default the first 100 of all.
+    ///
+    /// A call looks at 10,000 runs at most, so that a page may be short, or empty, and have a next one.
     ///
     /// # Errors
     /// What the storage says.
-    pub async fn runs(&self, after: Option<RunId>, limit: usize) -> Result<Vec<(RunId, Summary)>> {
-        let filter = RunFilter { after, limit, ..RunFilter::default() };
+    ///
+    /// # Examples
+    /// ```
+    /// use raptorflow_core::{Engine, agent::{AgentSpec, FunctionAgent}, journal::{RunFilter, RunStatus}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// let engine = Engine::builder().build().await?;
+    /// engine.register(FunctionAgent::new(AgentSpec::new("shout")?, |_ctx, input| async move {
+    ///     Ok(input.question().to_uppercase().into())
+    /// }))?;
+    /// let first = engine.run("shout", "hello").await?.run_id;
+    /// let done = RunFilter { status: Some(RunStatus::Completed), ..RunFilter::default() };
+    /// let page = engine.runs(done.clone()).await?;
+    /// assert_eq!((page.runs[0].0, page.next), (first, None));
+    /// let page = engine.runs(RunFilter { target: Some("whisper".into()), ..done }).await?;
+    /// assert!(page.runs.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn runs(&self, filter: RunFilter) -> Result<RunPage> {
         let ctx = self.context(self.0.runtime.ids().run(), None);
-        Ok(self.0.journals.list(&ctx, &filter).await?.runs)
+        self.0.journals.list(&ctx, &filter).await
     }
 
     /// What happened in a run, oldest first, from a sequence number on, at most `limit`.
@@ -252,7 +272,7 @@ impl Engine {
     /// let run = engine.run("shout", "hello").await?.run_id;
     /// let facts = engine.history(run, 0, 100).await?;
     /// assert_eq!((facts.len(), &*facts[1].path), (3, "call"));
-    /// assert_eq!(engine.runs(None, 10).await?[0].0, run);
+    /// assert_eq!(engine.runs(RunFilter::default()).await?.runs[0].0, run);
     /// # Ok(())
     /// # }
     /// ```

@@ -4,6 +4,7 @@
 //! [`Storage`] is the handle that everybody holds; `memory:`, `sqlite:path` and `postgres://…` are the backends.
 //! Each line of a trait's contract is a conformance case that runs over every backend.
 
+mod archive;
 mod backends;
 mod check;
 mod erase;
@@ -13,6 +14,7 @@ mod lease;
 mod log;
 mod registry;
 
+pub use archive::Archive;
 pub use backends::MemoryStore;
 #[cfg(feature = "storage-sqlite")]
 pub use backends::{Durability, SqliteConfig, SqliteStore};

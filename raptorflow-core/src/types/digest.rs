@@ -37,6 +37,12 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 
+    /// Wraps the 32 bytes of a digest that was made elsewhere, such as of a file in pieces.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

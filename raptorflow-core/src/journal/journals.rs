@@ -218,7 +218,7 @@ impl Journals {
         }
     }
 
-    async fn acquire(&self, ctx: &Context, name: &Name) -> Result<Option<Grant>> {
+    pub(super) async fn acquire(&self, ctx: &Context, name: &Name) -> Result<Option<Grant>> {
         self.0.storage.acquire(ctx, name.as_str(), &self.0.owner, self.0.config.lease_ttl).await
     }
 
@@ -246,7 +246,7 @@ impl Journals {
         ctx.bound("journal.open", wait).await?
     }
 
-    async fn release(&self, ctx: &Context, grant: &Grant) {
+    pub(super) async fn release(&self, ctx: &Context, grant: &Grant) {
         if let Err(err) = self.0.storage.release(ctx, grant).await {
             // It lapses by itself.
             tracing::debug!(lease = %grant.fence.lease, error = %err, "a lease was not given back");

@@ -179,7 +179,7 @@ impl Journals {
     }
 
     async fn kept(&self, ctx: &Context, run: RunId) -> Option<Kept> {
-        match self.0.storage.get_json::<Kept>(ctx, &key(run)).await {
+        match self.0.storage.get_json::<Kept>(ctx, &kept_key(run)).await {
             Ok(found) => found.map(|(kept, _)| kept).filter(|kept| kept.version == VERSION),
             Err(err) => {
                 tracing::debug!(run = %run, error = %err, "a kept summary cannot be read, making it anew");
@@ -190,12 +190,12 @@ impl Journals {
 
     async fn keep(&self, ctx: &Context, run: RunId, kept: &Kept) {
         // A slower reader may put an older one over it, which is right too.
-        if let Err(err) = self.0.storage.put_json(ctx, &key(run), kept, Expect::Any).await {
+        if let Err(err) = self.0.storage.put_json(ctx, &kept_key(run), kept, Expect::Any).await {
             tracing::debug!(run = %run, error = %err, "a summary was not kept");
         }
     }
 }
 
-fn key(run: RunId) -> String {
+pub(super) fn kept_key(run: RunId) -> String {
     format!("{KEPT}{run}")
 }

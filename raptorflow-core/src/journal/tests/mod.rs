@@ -14,4 +14,6 @@ mod ownership;
 #[cfg(feature = "testing")]
 mod reading;
 #[cfg(feature = "testing")]
+mod retention;
+#[cfg(feature = "testing")]
 mod support;

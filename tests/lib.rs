@@ -31,4 +31,6 @@ mod prose {
     mod readme {}
     #[doc = include_str!("../docs/guide/start.md")]
     mod start {}
+    #[doc = include_str!("../docs/guide/operations.md")]
+    mod operations {}
 }

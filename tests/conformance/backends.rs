@@ -19,7 +19,7 @@ use raptorflow_core::{
 use raptorflow_tests::postgres::Server;
 use tempfile::TempDir;
 
-use crate::chat;
+use crate::{archive, chat};
 
 /// A backend of one contract and how to get a fresh place of it.
 pub(crate) struct Backend<S> {
@@ -49,7 +49,7 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
     let required: Vec<&str> = required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     let known: Vec<&str> =
         [names(&storage), names(&event), names(&chat), names(&lexical), names(&vector)].concat();
-    let mut trials = of_contract(&storage, &storage_cases(), &required);
+    let mut trials = of_contract(&storage, &[storage_cases(), archive::cases()].concat(), &required);
     trials.extend(of_contract(&event, &event_cases(), &required));
     trials.extend(of_contract(&chat, &chat_cases(), &required));
     trials.extend(of_contract(&lexical, &lexical_cases(), &required));

@@ -6,6 +6,7 @@
 // A test fails loudly; Clippy does not see that a binary with a harness of its own is one.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr, clippy::unwrap_used)]
 
+mod archive;
 mod backends;
 mod chat;
 mod child;

@@ -24,4 +24,5 @@ mod support;
 mod team_time;
 mod teams;
 mod tool_dispatch;
+mod upkeep;
 mod workflow_run;

@@ -10,6 +10,7 @@ mod outcome;
 mod request;
 mod run;
 mod target;
+mod upkeep;
 
 pub use builder::EngineBuilder;
 pub use config::Settings;

@@ -333,7 +333,10 @@ impl Retention {
             Err(Error::new(ErrorKind::InvalidInput, "journal.prune", expected).with("field", field))
         };
         if self.max_age.is_none() && self.keep_last.is_none() {
-            return wrong("max_age", "expected max_age, keep_last or both: without a condition every run would go");
+            return wrong(
+                "max_age",
+                "expected max_age, keep_last or both: without a condition every run would go",
+            );
         }
         if self.limit == 0 {
             return wrong("limit", "expected a limit of 1 or more");

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use crate::{
     error::{ErrorKind, Result},
     journal::{
@@ -19,6 +18,7 @@ use crate::{
     storage::{Append, Grant, Lease, Log, MemoryStore, Record, Scan, Storage},
     types::RunId,
 };
+use async_trait::async_trait;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -135,9 +135,7 @@ async fn the_newest_ended_runs_are_kept_however_small_the_pages_are() {
 async fn a_policy_without_a_condition_or_with_a_limit_of_0_is_refused() {
     let world = World::new();
     world.ran(Some(completed())).await;
-    for (policy, field) in
-        [(Retention::default(), "max_age"), (Retention { limit: 0, ..keep(0) }, "limit")]
-    {
+    for (policy, field) in [(Retention::default(), "max_age"), (Retention { limit: 0, ..keep(0) }, "limit")] {
         let err = world.journals.prune(&world.ctx, &policy).await.unwrap_err();
         assert_eq!((err.kind(), err.get("field")), (ErrorKind::InvalidInput, Some(field)));
     }
@@ -306,11 +304,8 @@ impl Lease for Prunes {
 async fn a_run_that_is_removed_while_it_is_opened_is_not_begun_again_in_the_middle() {
     let inner = MemoryStore::new();
     let lease = Arc::new(Prunes { inner: inner.clone(), armed: AtomicBool::new(false) });
-    let world = World::over(Storage::from_parts(
-        Arc::new(inner.clone()),
-        Arc::new(inner),
-        Arc::clone(&lease) as _,
-    ));
+    let world =
+        World::over(Storage::from_parts(Arc::new(inner.clone()), Arc::new(inner), Arc::clone(&lease) as _));
     let run = world.ran(Some(failed())).await;
     lease.armed.store(true, Ordering::SeqCst);
     let ctx = Context::for_run(world.ctx.runtime(), run);

@@ -276,7 +276,7 @@ impl Pager {
                 match self.writes.last_mut() {
                     Some(Write::Records { stream, records, .. }) if stream == name => records.push(bytes),
                     _ => {
-                        self.writes.push(Write::Records { stream: name.clone(), from, records: vec![bytes] })
+                        self.writes.push(Write::Records { stream: name.clone(), from, records: vec![bytes] });
                     }
                 }
             }

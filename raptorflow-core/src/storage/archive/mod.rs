@@ -39,7 +39,7 @@ mod export;
 mod import;
 mod line;
 mod read;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
 mod tests;
 mod write;
 

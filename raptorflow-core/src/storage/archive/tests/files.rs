@@ -2,17 +2,17 @@
 
 use std::{fs, path::Path};
 
-use super::{
-    super::{
-        line::{Archive, FORMAT, Header, Kind},
-        read,
-    },
-    place::{Held, Place},
-};
+use super::place::{Held, Place};
 use crate::{
     error::{Error, ErrorKind},
     runtime::Cancel,
-    storage::{Expect, Storage},
+    storage::{
+        Expect, Storage,
+        archive::{
+            line::{Archive, FORMAT, Header, Kind},
+            read,
+        },
+    },
     types::Digest,
 };
 

@@ -94,7 +94,7 @@ async fn a_tenant_without_anything_is_exported_and_imported() {
     let place = Place::new();
     let storage = Storage::memory();
     let written = storage.export(&place.ctx, place.file("empty")).await.unwrap();
-    assert_eq!(written, Archive { tenants: 1, digest: written.digest, ..super::super::line::Archive::EMPTY });
+    assert_eq!(written, Archive { tenants: 1, digest: written.digest, ..Archive::EMPTY });
     assert_eq!(storage.import(&place.ctx, place.file("empty")).await.unwrap(), written);
     assert!(storage.tenants(&place.ctx, None, 9).await.unwrap().is_empty());
 }

@@ -49,7 +49,14 @@ impl StorageSubject {
         Ok(Context::new(&self.runtime()?))
     }
 
-    pub(super) async fn open(&self) -> Result<(Context, Storage)> {
+    /// Opens the store, and again the same data if the backend is durable; with a context of the subject's time.
+    ///
+    /// # Errors
+    /// What the backend says.
+    ///
+    /// # Panics
+    /// When the store has another capability than the subject declares.
+    pub async fn open(&self) -> Result<(Context, Storage)> {
         let storage = (self.open)(self.runtime()?).await?;
         assert_eq!(storage.capability(), self.capability, "the subject declares another capability");
         Ok((self.context()?, storage))

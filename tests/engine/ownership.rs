@@ -188,6 +188,7 @@ async fn runs_of_one_tenant_are_unknown_to_another() {
     let there = engine.run("echo", json!(2)).tenant(other.clone()).await.unwrap();
     assert_eq!(engine.resume(there.run_id).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(engine.resume(there.run_id).tenant(other).await.unwrap(), there);
-    let listed: Vec<_> = engine.runs(RunFilter::default()).await.unwrap().runs.into_iter().map(|(id, _)| id).collect();
+    let listed: Vec<_> =
+        engine.runs(RunFilter::default()).await.unwrap().runs.into_iter().map(|(id, _)| id).collect();
     assert_eq!(listed, [here.run_id]);
 }

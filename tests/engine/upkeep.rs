@@ -9,7 +9,7 @@ use raptorflow_core::{
     Engine,
     agent::{AgentSpec, FunctionAgent},
     error::{Error, ErrorKind},
-    journal::{Retention, RunStatus},
+    journal::{Retention, RunFilter, RunStatus},
     types::{RunId, TenantId},
     workflow::{Workflow, function},
 };
@@ -38,8 +38,8 @@ fn tenant(name: &str) -> TenantId {
 }
 
 async fn left(engine: &Engine) -> Vec<RunId> {
-    let page = engine.runs(None, 99).await.unwrap();
-    page.into_iter().map(|(run, _)| run).collect()
+    let page = engine.runs(RunFilter::default()).await.unwrap();
+    page.runs.into_iter().map(|(run, _)| run).collect()
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn a_run_that_was_moved_to_another_kind_of_store_goes_on_there() {
     assert_eq!(new.resume(done.run_id).await.unwrap().output, "DONE");
     assert_eq!(asked.load(Ordering::SeqCst), 3, "a run that had ended was run again");
     // The old store was only read.
-    assert_eq!(old.runs(None, 9).await.unwrap()[0].1.status, RunStatus::Failed);
+    assert_eq!(old.runs(RunFilter::default()).await.unwrap().runs[0].1.status, RunStatus::Failed);
 }
 
 #[tokio::test]

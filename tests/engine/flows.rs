@@ -94,6 +94,15 @@ impl Notes {
             future::ready(if done { Ok(json!(true)) } else { Err(error.clone()) })
         })
     }
+
+    /// A step for a compensation, that notes its path and what it was given.
+    pub(crate) fn undoes(&self) -> Step {
+        let notes = self.clone();
+        function(move |ctx: Context, input: Value| {
+            notes.note(format!("{} {input}", ctx.path()));
+            future::ready(Ok(Value::Null))
+        })
+    }
 }
 
 /// An error that another attempt may mend.

@@ -25,4 +25,5 @@ mod team_time;
 mod teams;
 mod tool_dispatch;
 mod upkeep;
+mod workflow_rollback;
 mod workflow_run;

@@ -46,6 +46,14 @@ impl History {
         self.entries.is_empty()
     }
 
+    /// The entries of steps that completed below a path, oldest first.
+    pub(super) fn completed<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Entry> {
+        let below = move |entry: &&Entry| {
+            path.is_empty() || entry.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.entries.iter().filter(below).filter(|entry| matches!(entry.fact, Fact::StepCompleted { .. }))
+    }
+
     /// The entries at a path, oldest first.
     pub(super) fn at(&self, path: &str) -> impl DoubleEndedIterator<Item = &Entry> {
         let places = self.at_path.get(path).map_or(&[][..], Vec::as_slice);

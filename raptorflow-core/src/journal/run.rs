@@ -62,6 +62,7 @@ pub(super) struct Run {
     expires: AtomicI64,
     place: Mutex<Option<Place>>,
     lost: AtomicBool,
+    broken: AtomicBool,
     // A std mutex: no await happens while it is held.
     summary: Mutex<Summary>,
     history: History,
@@ -88,6 +89,7 @@ impl Journal {
             grant,
             place: Mutex::new(None),
             lost: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             summary: Mutex::new(Summary::of(&entries)),
             known: Mutex::new(Known::of(&entries)),
             history: History::of(entries),
@@ -121,6 +123,11 @@ impl Journal {
         self.0.lost.load(Ordering::Relaxed)
     }
 
+    /// Whether the store failed to append: not all that happened since is recorded, and only a resume knows what is.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.0.broken.load(Ordering::Relaxed)
+    }
+
     /// Tokens and cost of all model calls so far; see [`Summary::spent`].
     #[must_use]
     pub fn spent(&self) -> (Usage, Option<Money>) {
@@ -137,6 +144,11 @@ impl Journal {
     #[must_use]
     pub fn has_history(&self) -> bool {
         !self.0.history.is_empty()
+    }
+
+    /// The entries of steps that had completed below a path when the run was opened, oldest first.
+    pub(crate) fn completed(&self, path: &str) -> Vec<Entry> {
+        self.0.history.completed(path).cloned().collect()
     }
 
     /// The place of the last entry at which the run failed as a whole or was forked: what failed before is tried again.
@@ -184,8 +196,11 @@ impl Journal {
                 Ok(length)
             }
             Err(err) => {
-                if err.kind() == ErrorKind::Conflict {
-                    run.lose(&err);
+                match err.kind() {
+                    ErrorKind::Conflict => run.lose(&err),
+                    // The fault is in what was to be appended, and the store is well.
+                    ErrorKind::InvalidInput | ErrorKind::LimitExceeded => {}
+                    _ => run.broken.store(true, Ordering::Relaxed),
                 }
                 Err(err)
             }

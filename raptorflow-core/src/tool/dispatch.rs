@@ -87,6 +87,36 @@ pub async fn dispatch(
     dispatch_as(ctx, registry, call, config, 1).await
 }
 
+/// Carries out one call of code, which is told the tool's own error instead of an account of it for a model.
+///
+/// The tool has the context's idempotency key.
+///
+/// # Errors
+/// `NotFound` for an unknown tool, `InvalidInput` for arguments that do not fit, `Timeout` when the tool's time or the
+/// context's is over, `Cancelled`, and what the tool says.
+///
+/// # Cancellation
+/// As [`dispatch`].
+pub(crate) async fn call_tool(
+    ctx: &Context,
+    registry: &ToolRegistry,
+    name: &str,
+    arguments: &Value,
+) -> Result<Value> {
+    let tool = registry.get(name)?;
+    let arguments = checked(tool.spec(), arguments).map_err(|content| {
+        let message =
+            content.get("message").and_then(Value::as_str).unwrap_or("the arguments do not fit").to_owned();
+        let err = Error::new(ErrorKind::InvalidInput, OPERATION, message).with("tool", name);
+        let places = content.get("problems").and_then(Value::as_array).into_iter().flatten();
+        let places: Vec<&str> = places.filter_map(|problem| problem.get("at")?.as_str()).collect();
+        if places.is_empty() { err } else { err.with("at", places.join(", ")) }
+    })?;
+    let ctx = ctx.with_timeout(tool.spec().timeout);
+    let work = guarded(name, tool.call(&ctx, arguments));
+    ctx.bound(OPERATION, work).await.flatten()
+}
+
 /// Carries out several calls; the answers are in the order of the calls.
 ///
 /// Neighbors that only read run at the same time; any other call waits for those before it and runs alone.

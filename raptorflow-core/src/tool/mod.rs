@@ -50,6 +50,7 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use dispatch::call_tool;
 pub use dispatch::{DispatchConfig, dispatch, dispatch_all, dispatch_stream};
 pub use function::{FunctionTool, IntoToolResult};
 pub use registry::ToolRegistry;

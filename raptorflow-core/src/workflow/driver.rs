@@ -13,7 +13,7 @@ use crate::{
     agent::{Actor, AgentInput, AgentOutput, Session, event, observed},
     error::{Error, ErrorKind, Result},
     event::EventKind,
-    journal::Fact,
+    journal::{Fact, Journal},
     runtime::Cancel,
     workflow::{
         Workflow,
@@ -101,7 +101,8 @@ impl Flow<'_> {
         };
         match ended {
             Ok(output) => Ok(output),
-            Err(err) if ctx.cancel().is_cancelled() || journal.is_lost() => Err(err),
+            // What is not recorded may have been done or not: a resume finds out, and a rollback would not.
+            Err(err) if ctx.cancel().is_cancelled() || journal.is_lost() || journal.is_broken() => Err(err),
             Err(err) => Err(self.roll_back(err).await),
         }
     }
@@ -135,7 +136,7 @@ impl Flow<'_> {
                 let given = match run.given(node) {
                     Ok(given) => given,
                     Err(err) => {
-                        settle(&mut run, step, Err(err), &halt)?;
+                        settle(&mut run, step, Err(err), journal, &halt)?;
                         continue;
                     }
                 };
@@ -143,7 +144,7 @@ impl Flow<'_> {
                 let mut work = self.work(node, given, background, session, &halt);
                 // Most steps that only compute are over at once.
                 match poll!(&mut work) {
-                    Poll::Ready(outcome) => settle(&mut run, step, outcome, &halt)?,
+                    Poll::Ready(outcome) => settle(&mut run, step, outcome, journal, &halt)?,
                     Poll::Pending => working.push(async move { (step, work.await) }),
                 }
                 tokio::task::consume_budget().await;
@@ -175,7 +176,7 @@ impl Flow<'_> {
             let paused = journal.is_paused();
             tokio::select! {
                 biased;
-                Some((step, outcome)) = working.next() => settle(&mut run, step, outcome, &halt)?,
+                Some((step, outcome)) = working.next() => settle(&mut run, step, outcome, journal, &halt)?,
                 () = journal.unpaused(), if paused => {}
             }
         }
@@ -199,8 +200,18 @@ impl Flow<'_> {
 }
 
 /// Tells the machine what came of a step; the first failure halts the others.
-fn settle(run: &mut WorkflowRun, step: usize, outcome: Result<Value>, halt: &Cancel) -> Result<()> {
-    run.settle(step, outcome)?;
+fn settle(
+    run: &mut WorkflowRun,
+    step: usize,
+    outcome: Result<Value>,
+    journal: &Journal,
+    halt: &Cancel,
+) -> Result<()> {
+    match outcome {
+        // Even an optional step has not failed, and nothing can go on from it.
+        Err(err) if journal.is_broken() => run.fail(err),
+        outcome => run.settle(step, outcome)?,
+    }
     if run.has_failed() {
         halt.cancel();
     }

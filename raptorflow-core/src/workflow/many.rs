@@ -90,7 +90,7 @@ impl Flow<'_> {
         halt: Cancel,
     ) -> Result<Value> {
         let Agents { node, names, capability, aggregate } = agents;
-        if let Some(recorded) = self.recorded(node, &path, session) {
+        if let Some(recorded) = self.recorded(&path) {
             return recorded;
         }
         let ctx = session.ctx().at_step(Arc::clone(&path), None);

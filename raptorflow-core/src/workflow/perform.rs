@@ -11,8 +11,8 @@ use crate::{
     event::{EventKind, Status},
     journal::Fact,
     runtime::{Backoff, Cancel, Context},
-    tool::{DispatchConfig, dispatch},
-    types::{Timestamp, ToolCall},
+    tool::call_tool,
+    types::Timestamp,
     workflow::{
         StepFunction,
         driver::{Boxed, Flow},
@@ -120,7 +120,7 @@ impl Flow<'_> {
         halt: Cancel,
         work: impl Future<Output = Result<Value>>,
     ) -> Result<Value> {
-        if let Some(recorded) = self.recorded(node, session.ctx().path(), session) {
+        if let Some(recorded) = self.recorded(session.ctx().path()) {
             return recorded;
         }
         let outcome =
@@ -140,7 +140,7 @@ impl Flow<'_> {
         session: &Session,
         halt: Cancel,
     ) -> Result<Value> {
-        if let Some(recorded) = self.recorded(node, &path, session) {
+        if let Some(recorded) = self.recorded(&path) {
             return recorded;
         }
         let tries = Tries {
@@ -159,18 +159,13 @@ impl Flow<'_> {
         self.record(node, &ctx, outcome, Some(clock.elapsed().saturating_sub(start))).await
     }
 
-    pub(super) fn recorded(&self, node: &Node, path: &Arc<str>, session: &Session) -> Option<Result<Value>> {
-        let journal = session.journal();
+    pub(super) fn recorded(&self, path: &str) -> Option<Result<Value>> {
+        let journal = self.session.journal();
         if !journal.has_history() {
             return None;
         }
         journal.recorded(path).into_iter().rev().find_map(|entry| match entry.fact {
-            Fact::StepCompleted { value, .. } => {
-                if let Some(by) = &node.compensate {
-                    self.note(path, entry.sequence, by, &value);
-                }
-                Some(Ok(value))
-            }
+            Fact::StepCompleted { value, .. } => Some(Ok(value)),
             Fact::StepFailed { error } => Some(Err(error)),
             _ => None,
         })
@@ -207,7 +202,7 @@ impl Flow<'_> {
                 Ok(value)
             }
             // The step was stopped: it says nothing about how it would have ended.
-            Err(err) if is_stopped(&err, ctx) => return Err(err),
+            Err(err) if is_stopped(&err, ctx) || journal.is_broken() => return Err(err),
             Err(err) => {
                 let err = if err.get("step").is_some() { err } else { err.with("step", ctx.path()) };
                 journal.append_at(ctx.path(), &[Fact::StepFailed { error: err.clone() }]).await?;
@@ -240,7 +235,8 @@ impl Flow<'_> {
                 Ok(value) => return Ok(value),
                 Err(err) => err,
             };
-            if last || session.ctx().cancel().is_cancelled() || !can_help(&err) {
+            let stopped = session.ctx().cancel().is_cancelled() || session.journal().is_broken();
+            if last || stopped || !can_help(&err) {
                 return Err(err);
             }
             let failed = Fact::RetryTriggered { attempt, error: err.clone() };
@@ -332,22 +328,11 @@ impl Flow<'_> {
     }
 
     async fn use_tool(&self, name: &str, input: Value, ctx: &Context) -> Result<Value> {
-        let tools = &self.session.means().tools;
-        // An unknown tool is a fault of the workflow, not an answer to tell a model.
-        tools.get(name)?;
         if !input.is_object() {
             let message = "a tool takes an object; give the step an `input`";
             return Err(Error::new(ErrorKind::InvalidInput, "workflow.tool", message).with("tool", name));
         }
-        let call = ToolCall { id: "step".into(), name: name.into(), arguments: input.to_string().into() };
-        let result = dispatch(ctx, tools, &call, &DispatchConfig::default()).await?;
-        if !result.is_error {
-            return Ok(result.content);
-        }
-        let text = |key| result.content.get(key).and_then(Value::as_str);
-        let kind = serde_json::from_value(result.content.get("error").cloned().unwrap_or_default());
-        let message = text("message").unwrap_or("the tool failed").to_owned();
-        Err(Error::new(kind.unwrap_or(ErrorKind::Callback), "workflow.tool", message).with("tool", name))
+        call_tool(ctx, &self.session.means().tools, name, &input).await
     }
 }
 

@@ -1,6 +1,9 @@
 //! Takes back what the steps of a failed workflow did, last first.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
 
 use serde_json::Value;
 
@@ -55,6 +58,8 @@ impl Flow<'_> {
     /// A compensation that fails is named in the error, and the others are carried out all the same.
     pub(super) async fn roll_back(&self, err: Error) -> Error {
         let mut done = std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner));
+        // Also what a run before this one did and this one did not come to before it failed.
+        done.extend(self.done_before());
         if done.is_empty() {
             return err;
         }
@@ -70,10 +75,12 @@ impl Flow<'_> {
 
     /// Goes on with a rollback that was under way.
     pub(super) async fn resume_rollback(&self, rollback: Rollback) -> Error {
-        let mut done = Vec::new();
+        let mut found: HashMap<_, _> =
+            self.done_before().map(|step| (Arc::clone(&step.path), step)).collect();
+        let mut done = Vec::with_capacity(rollback.steps.len());
         let mut err = rollback.error;
         for path in rollback.steps {
-            match self.found(&path) {
+            match found.remove(&path) {
                 Some(step) => done.push(step),
                 None => err = err.with("not rolled back", path),
             }
@@ -81,18 +88,25 @@ impl Flow<'_> {
         self.take_back(err, done).await
     }
 
-    /// A step that was done, from its record.
-    fn found(&self, path: &Arc<str>) -> Option<Done> {
+    /// What can be taken back of what runs before this one did.
+    fn done_before(&self) -> impl Iterator<Item = Done> {
+        self.session.journal().completed(self.session.ctx().path()).into_iter().filter_map(|entry| {
+            let by = self.compensation(&entry.path)?;
+            let Fact::StepCompleted { value, .. } = entry.fact else { return None };
+            Some(Done { path: entry.path, order: entry.sequence, by, value })
+        })
+    }
+
+    /// What takes back the step of a path.
+    fn compensation(&self, path: &str) -> Option<Arc<Compensation>> {
         let top = self.session.ctx().path();
         let below = if top.is_empty() { path } else { path.strip_prefix(&**top)?.strip_prefix('/')? };
-        let by = self.workflow.graph().find(below)?.compensate.as_ref().map(Arc::clone)?;
-        let entries = self.session.journal().recorded(path);
-        entries.into_iter().rev().find_map(|entry| match entry.fact {
-            Fact::StepCompleted { value, .. } => {
-                Some(Done { path: Arc::clone(path), order: entry.sequence, by: Arc::clone(&by), value })
-            }
-            _ => None,
-        })
+        self.workflow.graph().find(below)?.compensate.as_ref().map(Arc::clone)
+    }
+
+    /// Whether the rollback cannot go on now, and has to be gone on with later.
+    fn is_stopped(&self) -> bool {
+        self.session.ctx().cancel().is_cancelled() || self.session.journal().is_broken()
     }
 
     async fn take_back(&self, mut err: Error, done: Vec<Done>) -> Error {
@@ -100,7 +114,7 @@ impl Flow<'_> {
             let path = join(&step.path, UNDO);
             if let Err(failed) = self.undo(&path, step).await {
                 err = err.with("not rolled back", format!("{path}: {failed}"));
-                if self.session.ctx().cancel().is_cancelled() {
+                if self.is_stopped() {
                     return err;
                 }
             }
@@ -132,7 +146,7 @@ impl Flow<'_> {
             Ok(value) => {
                 journal.append_at(path, &[Fact::StepCompleted { value, took: None }]).await.map(drop)
             }
-            Err(err) if self.session.ctx().cancel().is_cancelled() => Err(err),
+            Err(err) if self.is_stopped() => Err(err),
             Err(err) => {
                 journal.append_at(path, &[Fact::StepFailed { error: err.clone() }]).await?;
                 Err(err)

@@ -89,12 +89,16 @@ impl WorkflowRun {
             Ok(value) => Status::Completed(value),
             Err(_) if optional => Status::Without { skipped: false },
             Err(err) => {
-                // The first failure is why the workflow fails.
-                self.failure.get_or_insert(err);
+                self.fail(err);
                 return Ok(());
             }
         };
         self.end(step, status)
+    }
+
+    /// Says that the workflow fails; the first failure is why.
+    pub(super) fn fail(&mut self, err: Error) {
+        self.failure.get_or_insert(err);
     }
 
     /// Whether a step failed that the workflow cannot do without.

@@ -1,7 +1,7 @@
 //! The backends of storage: put, get and scan of keys, and appends to a log, one by one and together.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run has nothing to say")]
 
-use std::cell::Cell;
+use std::{cell::Cell, env, process};
 
 use divan::{
     AllocProfiler, Bencher, black_box,
@@ -15,8 +15,8 @@ use tempfile::TempDir;
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
-/// Memory, and a file with each promise about a loss of power; `sync` is the default.
-const BACKENDS: [&str; 3] = ["memory", "sqlite-sync", "sqlite-buffered"];
+/// The address of a PostgreSQL database to measure as well; it gets a schema of this process.
+const POSTGRES: &str = "RAPTORFLOW_BENCH_POSTGRES";
 /// A small record, as of a step.
 const RECORD: usize = 256;
 /// How many keys a scan reads, and how many appends wait together.
@@ -25,6 +25,15 @@ const TOGETHER: usize = 64;
 
 fn main() {
     divan::main();
+}
+
+/// Memory, a file with each promise about a loss of power, of which `sync` is the default, and what the machine has.
+fn backends() -> Vec<&'static str> {
+    let mut backends = vec!["memory", "sqlite-sync", "sqlite-buffered"];
+    if env::var_os(POSTGRES).is_some() {
+        backends.push("postgres");
+    }
+    backends
 }
 
 /// A store in a folder that goes with it.
@@ -41,6 +50,11 @@ impl Store {
         let file = folder.path().join("bench.db");
         let uri = match backend {
             "memory" => "memory:".to_owned(),
+            "postgres" => {
+                let address = env::var(POSTGRES).expect("an address");
+                let sign = if address.contains('?') { '&' } else { '?' };
+                format!("{address}{sign}schema=bench_{}", process::id())
+            }
             "sqlite-sync" => format!("sqlite:{}", file.display()),
             _ => format!("sqlite:{}?durability=buffered", file.display()),
         };
@@ -59,7 +73,7 @@ impl Store {
     }
 }
 
-#[divan::bench(args = BACKENDS)]
+#[divan::bench(args = backends())]
 fn put(bencher: Bencher<'_, '_>, backend: &str) {
     let (store, value, next) = (Store::open(backend), bytes(RECORD), Cell::new(0_u64));
     bencher.counter(BytesCount::new(RECORD)).bench_local(|| {
@@ -71,7 +85,7 @@ fn put(bencher: Bencher<'_, '_>, backend: &str) {
     });
 }
 
-#[divan::bench(args = BACKENDS)]
+#[divan::bench(args = backends())]
 fn get(bencher: Bencher<'_, '_>, backend: &str) {
     let store = Store::with_keys(backend);
     bencher.bench_local(|| {
@@ -79,7 +93,7 @@ fn get(bencher: Bencher<'_, '_>, backend: &str) {
     });
 }
 
-#[divan::bench(args = BACKENDS)]
+#[divan::bench(args = backends())]
 fn scan(bencher: Bencher<'_, '_>, backend: &str) {
     let store = Store::with_keys(backend);
     let all = Scan { prefix: "key/", after: None, limit: MANY };
@@ -88,7 +102,7 @@ fn scan(bencher: Bencher<'_, '_>, backend: &str) {
     });
 }
 
-#[divan::bench(args = BACKENDS)]
+#[divan::bench(args = backends())]
 fn append(bencher: Bencher<'_, '_>, backend: &str) {
     let (store, record) = (Store::open(backend), bytes(RECORD));
     bencher.counter(BytesCount::new(RECORD)).bench_local(|| {
@@ -97,7 +111,7 @@ fn append(bencher: Bencher<'_, '_>, backend: &str) {
     });
 }
 
-#[divan::bench(args = BACKENDS)]
+#[divan::bench(args = backends())]
 fn append_together(bencher: Bencher<'_, '_>, backend: &str) {
     let (store, record) = (Store::open(backend), bytes(RECORD));
     let streams: Vec<String> = (0..TOGETHER).map(|index| format!("stream/{index}")).collect();

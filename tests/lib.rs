@@ -6,6 +6,7 @@
 pub mod disk;
 #[cfg(unix)]
 pub mod postgres;
+pub mod proxy;
 
 use std::{fs, path::PathBuf};
 

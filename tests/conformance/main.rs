@@ -11,6 +11,8 @@ mod backends;
 mod chat;
 mod child;
 mod model;
+#[cfg(unix)]
+mod postgres;
 mod sqlite;
 mod upkeep;
 
@@ -26,6 +28,8 @@ fn main() -> ExitCode {
     let mut trials = backends::trials(&required);
     trials.extend(model::trials());
     trials.extend(sqlite::trials());
+    #[cfg(unix)]
+    trials.extend(postgres::trials(&required));
     trials.extend(upkeep::trials());
     run(&Arguments::from_args(), trials).exit_code()
 }

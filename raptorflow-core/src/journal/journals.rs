@@ -22,7 +22,7 @@ pub struct JournalConfig {
     pub lease_ttl: Duration,
     /// How often the process says that it is alive; a third of `lease_ttl` by default.
     pub heartbeat: Duration,
-    /// How often a tail looks for what other processes append; 200 ms by default.
+    /// How often a tail looks for what other processes append, where the store does not tell of it; 200 ms by default.
     pub poll: Duration,
     /// The name of this process as an owner; by default one that no other process has.
     ///

@@ -25,7 +25,8 @@ impl Journals {
     /// The entries of a run from a sequence on, and then each one as it is appended.
     ///
     /// It ends after the end of the run, also one by a failure, unless the run was resumed by then.
-    /// What this process appends comes at once, what another appends within [`crate::journal::JournalConfig::poll`].
+    /// What this process appends comes at once, what another appends within [`crate::journal::JournalConfig::poll`];
+    /// on PostgreSQL it comes at once too.
     ///
     /// # Errors
     /// The last item is an error: `NotFound` when there is no such run, `Cancelled` and `Timeout` with the context,

@@ -194,17 +194,20 @@ impl Batch {
         &self.arguments
     }
 
-    /// Tells each caller how its write ended; the places of streams that have grown are returned if somebody
-    /// listens for them.
+    /// Whether another process listens for what has grown.
+    pub(super) fn is_listened(outcome: &[i64]) -> bool {
+        outcome.first() == Some(&1)
+    }
+
+    /// Tells each caller how its write ended, and gives the places of the streams that have grown.
     pub(super) fn answer(self, outcome: &[i64]) -> Vec<u32> {
         let mut grown = Vec::new();
-        let listened = outcome.first() == Some(&1);
         for (job, place) in self.jobs.into_iter().zip(self.places) {
             let Some((status, numbers)) = of_steps(&place.steps, outcome) else {
                 job.answer(Err(Error::new(ErrorKind::Internal, OPERATION, "a write has no outcome")));
                 continue;
             };
-            if let (true, Status::Done, Write::Append { stream, .. }) = (listened, status, &job.write) {
+            if let (Status::Done, Write::Append { stream, .. }) = (status, &job.write) {
                 grown.push(Sum::new(job.tenant.as_str(), stream).id());
             }
             job.answer(Ok(Answer { status, numbers, expires: place.expires }));

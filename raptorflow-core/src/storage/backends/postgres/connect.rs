@@ -16,6 +16,8 @@ use crate::{
 
 /// How much longer than the server this side waits for the end of a statement.
 const GRACE: Duration = Duration::from_secs(5);
+/// "RFLW", before the number of the schema: advisory locks are shared with all programs of a database.
+const LOCK: i32 = 0x5246_4c57;
 /// The pauses between attempts to connect grow from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
@@ -33,6 +35,16 @@ impl Connector {
     pub(super) fn new(runtime: &Runtime, config: PostgresConfig) -> Result<Self> {
         let options = config.check()?;
         Ok(Self { options, config, clock: Arc::clone(runtime.clock()), away: Mutex::new(None) })
+    }
+
+    /// What a connection needs to know.
+    pub(super) fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// The advisory lock that whoever listens for appends holds shared.
+    pub(super) fn lock(&self) -> (i32, i32) {
+        (LOCK, crc32fast::hash(self.config.schema.as_bytes()).cast_signed())
     }
 
     /// A new connection; waits up to [`PostgresConfig::reconnect`] for a server that went away.

@@ -11,8 +11,19 @@ const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 /// Held while one process changes the tables: "RFLW".
 const LOCK: i64 = 0x5246_4c57;
 
-/// Makes sure that the schema has the tables of this version.
+/// Makes sure that the schema has the tables of this version, and forgets writers that ended without a farewell.
 pub(super) async fn prepare(connector: &Connector, conn: &mut PgConnection) -> Result<()> {
+    migrate(connector, conn).await?;
+    // A batch is sent again for minutes at most, and a writer whose name is forgotten takes another.
+    sqlx::query("DELETE FROM writers WHERE seen < now() - interval '1 day'")
+        .persistent(false)
+        .execute(conn)
+        .await
+        .map_err(|err| Fault::new(OPERATION, err).into_error())?;
+    Ok(())
+}
+
+async fn migrate(connector: &Connector, conn: &mut PgConnection) -> Result<()> {
     let schema = &connector.config.schema;
     // Nothing of ours needs more than to read and write once the tables are there.
     if found(connector, conn).await? == Some(MIGRATIONS.len()) {

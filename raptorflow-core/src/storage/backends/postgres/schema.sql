@@ -57,7 +57,7 @@ LANGUAGE sql IMMUTABLE AS $$ SELECT $1 # ($2 & 2147483647)::integer $$;
 -- Gives a key or a lease that does not exist to one transaction, so that its number is drawn after the number
 -- of whoever made and removed it before. A hash that meets another one costs a wait.
 CREATE FUNCTION alone(tenant text, name text) RETURNS void
-LANGUAGE sql AS $$ SELECT pg_advisory_xact_lock(hashtextextended($1 || '/' || $2, 1380338263)) $$;
+LANGUAGE sql AS $$ SELECT pg_advisory_xact_lock(hashtextextended($1 || '/' || $2, 1380338775)) $$;
 
 -- Does the steps of one batch. The steps come sorted by what they touch, and every batch of every process takes
 -- its locks in this order, so that no two of them wait for each other.
@@ -106,7 +106,7 @@ BEGIN
         RAISE EXCEPTION 'a later batch was committed' USING ERRCODE = 'RF002';
     END IF;
     -- Whoever listens holds this lock shared.
-    IF NOT pg_try_advisory_xact_lock(1380338263, room) THEN
+    IF NOT pg_try_advisory_xact_lock(1380338775, room) THEN
         answer[1] := 1;
     END IF;
 

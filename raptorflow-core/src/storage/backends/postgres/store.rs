@@ -7,10 +7,13 @@ use bytes::Bytes;
 
 use super::{
     batch::{Answer, Expiry, Status, Write},
+    checksum::Sum,
     config::PostgresConfig,
     connect::Connector,
     fault::Fault,
-    format, read,
+    format,
+    listener::{Listener, Stop},
+    read,
     readers::Readers,
     writer::Writer,
 };
@@ -58,6 +61,7 @@ use crate::{
 pub struct PostgresStore {
     writer: Arc<Writer>,
     readers: Arc<Readers>,
+    listener: Arc<Stop>,
 }
 
 impl PostgresStore {
@@ -80,13 +84,16 @@ impl PostgresStore {
         };
         // In a task: connections belong to the runtime that will use them.
         let conn = runtime.tasks().spawn("storage.open", opening).await??;
+        let listener = Listener::new(runtime, Arc::clone(&connector));
         Ok(Self {
-            writer: Writer::new(runtime, Arc::clone(&connector)),
+            writer: Writer::new(runtime, Arc::clone(&connector), Arc::clone(&listener)),
+            listener: Arc::new(Stop(listener)),
             readers: Readers::new(runtime, connector, conn),
         })
     }
 
     async fn shut(&self) {
+        self.listener.0.close();
         self.writer.close().await;
         self.readers.close().await;
     }
@@ -173,6 +180,26 @@ impl Log for PostgresStore {
         limit: usize,
     ) -> Result<Vec<String>> {
         read::streams(&self.readers, ctx.tenant(), prefix, after, limit).await
+    }
+
+    async fn grown(&self, ctx: &Context, stream: &str, length: u64, patience: Duration) -> Result<()> {
+        const OPERATION: &str = "storage.grown";
+        check_name(OPERATION, "stream", stream)?;
+        let watch = self.listener.0.watch(Sum::new(ctx.tenant().as_str(), stream).id());
+        let told = async {
+            let mut appended = std::pin::pin!(watch.notify.notified());
+            appended.as_mut().enable();
+            // After the watch began: an append since the caller looked is seen here or told.
+            if read::length(&self.readers, ctx.tenant(), stream).await? <= length {
+                appended.await;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            told = told => told,
+            () = ctx.runtime().clock().sleep(patience) => Ok(()),
+        }
     }
 
     async fn remove(&self, ctx: &Context, stream: &str) -> Result<bool> {

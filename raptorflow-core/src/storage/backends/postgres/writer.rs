@@ -17,6 +17,7 @@ use super::{
     batch::{Answer, Batch, Job, Write, fail},
     connect::Connector,
     fault::{Fault, LOCK_TIMEOUT, NOT_REGISTERED, closed},
+    listener::Listener,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -36,6 +37,7 @@ const TURNS: usize = 16;
 /// The queue, and the task that commits while there is something in it.
 pub(super) struct Writer {
     connector: Arc<Connector>,
+    listener: Arc<Listener>,
     runtime: Runtime,
     places: Arc<Semaphore>,
     // A std mutex: no await happens while it is held.
@@ -66,11 +68,18 @@ impl Session {
 }
 
 impl Writer {
-    pub(super) fn new(runtime: &Runtime, connector: Arc<Connector>) -> Arc<Self> {
+    pub(super) fn new(runtime: &Runtime, connector: Arc<Connector>, listener: Arc<Listener>) -> Arc<Self> {
         let places = Arc::new(Semaphore::new(connector.config.queue));
         let state = State { queue: VecDeque::new(), session: Some(Session::new(runtime)) };
         let runtime = runtime.clone();
-        Arc::new(Self { connector, runtime, places, state: Mutex::new(state), rested: Notify::new() })
+        Arc::new(Self {
+            connector,
+            listener,
+            runtime,
+            places,
+            state: Mutex::new(state),
+            rested: Notify::new(),
+        })
     }
 
     /// Queues a write and waits until it is committed; waits for a place while the queue is full.
@@ -229,7 +238,7 @@ impl Working {
             let (jobs, failure) = match Batch::new(jobs) {
                 Ok(batch) => match self.settle(session, &batch).await {
                     Ok(outcome) => {
-                        batch.answer(&outcome);
+                        self.tell(session, Batch::is_listened(&outcome), &batch.answer(&outcome)).await;
                         continue;
                     }
                     Err(failure) => (batch.into_jobs(), failure),
@@ -309,6 +318,25 @@ impl Working {
         Ok(())
     }
 
+    /// Wakes who waits for streams that have grown, here and in other processes.
+    async fn tell(&self, session: &mut Session, listened: bool, grown: &[u32]) {
+        let (connector, listener) = (&self.writer.connector, &self.writer.listener);
+        listener.wake(grown.iter().copied());
+        let Some(conn) = session.conn.as_mut().filter(|_| listened && !grown.is_empty()) else { return };
+        // Not for the disk: whoever waits looks again by itself too.
+        let tell = sqlx::query(
+            "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, message)
+             FROM unnest($2::text[]) AS message",
+        );
+        let tell = tell.bind(&connector.config.schema).bind(listener.messages(grown)).execute(conn);
+        if let Err(fault) = connector.bounded(OPERATION, tell).await {
+            if matches!(fault, Fault::Lost(_)) {
+                session.conn = None;
+            }
+            tracing::debug!(error = %fault.into_error(), "others were not told of appends");
+        }
+    }
+
     async fn send(&self, session: &mut Session, batch: &Batch) -> Result<Vec<i64>, Fault> {
         const SQL: &str =
             "SELECT commit_batch($14, $15, $16, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
@@ -317,7 +345,7 @@ impl Working {
         let added = arguments
             .add(&session.writer)
             .and_then(|()| arguments.add(session.number))
-            .and_then(|()| arguments.add(0_i32));
+            .and_then(|()| arguments.add(self.writer.connector.lock().1));
         let statement = async {
             added.map_err(sqlx::Error::Encode)?;
             sqlx::query_with(SQL, arguments).fetch_one(conn).await?.try_get(0)

@@ -1,0 +1,97 @@
+//! A proxy on the loopback address that loses the answer to a request, with the connection.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+/// The proxy; its tasks end with the Tokio runtime.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lose: AtomicBool,
+    lost: AtomicUsize,
+}
+
+impl Proxy {
+    /// A proxy before a server on a port of the loopback address.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub async fn before(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await {
+                    tokio::spawn(carry(client, server, Arc::clone(&shared)));
+                }
+            }
+        });
+        Self { port, state }
+    }
+
+    /// The port that takes connections.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Swallows what the server says next, and ends the connection that it says it to.
+    pub fn lose_the_next_answer(&self) {
+        self.state.lose.store(true, Ordering::SeqCst);
+    }
+
+    /// How many answers were lost.
+    #[must_use]
+    pub fn lost(&self) -> usize {
+        self.state.lost.load(Ordering::SeqCst)
+    }
+}
+
+/// Carries bytes both ways until one side ends or an answer is lost.
+async fn carry(client: TcpStream, server: TcpStream, state: Arc<State>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    tokio::select! {
+        () = forward(&mut from_client, &mut to_server) => {}
+        () = answer(&mut from_server, &mut to_client, &state) => {}
+    }
+}
+
+async fn forward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) {
+    let mut bytes = [0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        if to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn answer(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, state: &State) {
+    let mut bytes = [0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        if state.lose.swap(false, Ordering::SeqCst) {
+            state.lost.fetch_add(1, Ordering::SeqCst);
+            return;
+        }
+        if to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+}

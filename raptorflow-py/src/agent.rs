@@ -8,6 +8,7 @@ use raptorflow_core::{
     agent::{AgentBuilder, AgentSpec},
     tool::FunctionTool,
     types::{Schema, ToolSpec},
+    workflow::{WorkflowBuilder, WorkflowSpec},
 };
 
 use crate::{
@@ -87,6 +88,20 @@ impl Agent {
         Ok(Self(CoreAgent::new(callback::agent(spec_data, callback))))
     }
 
+    /// A workflow; its functions get a context and the input, and each says whether it is async.
+    #[staticmethod]
+    fn workflow(spec: &Bound<'_, PyAny>, functions: Vec<(String, Py<PyAny>, bool)>) -> PyResult<Self> {
+        let build = || {
+            let mut builder = WorkflowBuilder::from_spec(deserialized(spec, "workflow")?);
+            for (name, function, is_async) in functions {
+                let callback = Callback::new(function, is_async, "workflow.function");
+                builder = builder.function(name, callback::step(callback));
+            }
+            builder.build().map(|flow| Self(flow.into()))
+        };
+        build().map_err(|err| raise(spec.py(), &err))
+    }
+
     /// Its name.
     #[getter]
     fn name(&self) -> &str {
@@ -98,6 +113,16 @@ impl Agent {
     fn spec<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         serialized(py, &**self.0.spec())
     }
+}
+
+/// A workflow in TOML or JSON, as data.
+#[pyfunction]
+pub(crate) fn read_workflow<'py>(py: Python<'py>, text: &str, format: &str) -> PyResult<Bound<'py, PyAny>> {
+    let spec = match format {
+        "toml" => WorkflowSpec::from_toml(text),
+        _ => WorkflowSpec::from_json(text),
+    };
+    serialized(py, &spec.map_err(|err| raise(py, &err))?)
 }
 
 /// Seconds as a duration.

@@ -1,4 +1,4 @@
-//! Python callables as tools, agents, models and embedders.
+//! Python callables as tools, agents, steps of workflows, models and embedders.
 //!
 //! An async function runs on the loop of who started the run; a plain one on a thread of Python's own.
 //! Both see the caller's context variables.
@@ -15,6 +15,7 @@ use raptorflow_core::{
     runtime::Context as CoreContext,
     tool::FunctionTool,
     types::ToolSpec,
+    workflow::StepFunction,
 };
 use serde_json::Value;
 
@@ -134,6 +135,14 @@ pub(crate) fn agent(spec: AgentSpec, callback: Callback) -> FunctionAgent {
     FunctionAgent::new(spec, move |ctx: CoreContext, input: AgentInput| {
         let callback = callback.clone();
         async move { callback.call(&ctx, move |py| Ok(to_object(py, &input.input)?.unbind()), answer).await }
+    })
+}
+
+/// The function of a workflow's step, which gets the step's input.
+pub(crate) fn step(callback: Callback) -> StepFunction {
+    StepFunction::new(move |ctx: CoreContext, input: Value| {
+        let callback = callback.clone();
+        async move { callback.call(&ctx, move |py| Ok(to_object(py, &input)?.unbind()), answer).await }
     })
 }
 

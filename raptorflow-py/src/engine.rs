@@ -2,32 +2,28 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use pyo3::{
-    prelude::*,
-    types::{PyDict, PyList},
-};
+use pyo3::{prelude::*, types::PyList};
 use raptorflow_core::{
     Engine as CoreEngine,
-    journal::{Entry, RunFilter, Summary},
+    journal::JournalConfig,
     model::{FunctionModel, Model, ModelAbilities, ModelInfo},
     orchestrator::Report,
     pack::Pack as CorePack,
     runtime::{Runtime, SystemClock},
     types::{RunId, TenantId},
 };
-use serde_json::Value;
 
 use crate::{
     agent::{Agent, Tool},
     bridge::Bridge,
     callback::{self, Callback},
-    context::datetime,
-    convert::{deserialized, serialized, to_object},
+    convert::{deserialized, to_value},
     error::raise,
     event::EventBus,
     rag::KnowledgeBase,
     run::{Ask, Caller, Run, Stream, outcome_object},
     runtime::{tasks, wait},
+    state::{Wanted, entry_object, page_object, state_object},
 };
 
 /// Agents, models, journals and a bus.
@@ -37,15 +33,18 @@ pub(crate) struct Engine(CoreEngine);
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (storage, *, default_model, tools, tenant))]
+    #[pyo3(signature = (storage, *, default_model, tools, tenant, owner))]
     fn new(
         py: Python<'_>,
         storage: Option<String>,
         default_model: Option<String>,
         tools: Vec<Py<Tool>>,
         tenant: Option<&str>,
+        owner: Option<String>,
     ) -> PyResult<Self> {
-        let mut builder = CoreEngine::builder().runtime(core_runtime(py)?);
+        let mut journal = JournalConfig::default();
+        journal.owner = owner.map(Into::into);
+        let mut builder = CoreEngine::builder().runtime(core_runtime(py)?).journal(journal);
         if let Some(storage) = storage {
             builder = builder.storage(storage);
         }
@@ -93,7 +92,7 @@ impl Engine {
 
     /// A future of the outcome.
     fn run<'py>(&self, py: Python<'py>, caller: Caller<'py>, ask: Ask<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let request = ask.request(&self.0, &caller)?;
+        let (_, request) = ask.request(&self.0, &caller)?;
         caller.bridge().spawn(py, request.into_future(), outcome_object)
     }
 
@@ -118,23 +117,59 @@ impl Engine {
         bridge.spawn(py, async move { engine.cancel(run).await }, |py, ()| Ok(py.None()))
     }
 
+    fn signal<'py>(
+        &self,
+        bridge: &Bridge,
+        run: &str,
+        name: &str,
+        value: &Bound<'py, PyAny>,
+        by: Option<String>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = value.py();
+        let value = to_value(value).map_err(|err| raise(py, &err))?;
+        let mut request = self.0.signal(run_id(py, run)?, name, value);
+        if let Some(by) = by {
+            request = request.by(by);
+        }
+        bridge.spawn(py, request.into_future(), |py, ()| Ok(py.None()))
+    }
+
+    fn pause<'py>(&self, py: Python<'py>, bridge: &Bridge, run: &str) -> PyResult<Bound<'py, PyAny>> {
+        let (engine, run) = (self.0.clone(), run_id(py, run)?);
+        bridge.spawn(py, async move { engine.pause(run).await }, |py, ()| Ok(py.None()))
+    }
+
+    /// A future of the id of a new run.
+    fn fork<'py>(&self, py: Python<'py>, bridge: &Bridge, run: &str, at: u64) -> PyResult<Bound<'py, PyAny>> {
+        let (engine, run) = (self.0.clone(), run_id(py, run)?);
+        bridge.spawn(py, async move { engine.fork(run, at).await }, |py, forked| {
+            Ok(forked.to_string().into_pyobject(py)?.into_any().unbind())
+        })
+    }
+
+    fn state<'py>(
+        &self,
+        py: Python<'py>,
+        bridge: &Bridge,
+        run: &str,
+        at: Option<u64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (engine, run) = (self.0.clone(), run_id(py, run)?);
+        bridge.spawn(py, async move { engine.state(run, at).await }, move |py, state| {
+            Ok(state_object(py, run, &state)?.into_any().unbind())
+        })
+    }
+
     fn runs<'py>(
         &self,
         py: Python<'py>,
         bridge: &Bridge,
-        after: Option<&str>,
-        limit: usize,
+        wanted: Wanted<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let engine = self.0.clone();
-        let after = after.map(|run| run_id(py, run)).transpose()?;
-        let filter = RunFilter { after, limit, ..RunFilter::default() };
+        let filter = wanted.filter().map_err(|err| raise(py, &err))?;
         bridge.spawn(py, async move { engine.runs(filter).await }, |py, page| {
-            let runs: Vec<_> = page
-                .runs
-                .iter()
-                .map(|(run, summary)| summary_object(py, *run, summary))
-                .collect::<PyResult<_>>()?;
-            Ok(PyList::new(py, runs)?.into_any().unbind())
+            Ok(page_object(py, &page)?.into_any().unbind())
         })
     }
 
@@ -184,39 +219,6 @@ pub(crate) fn core_runtime(py: Python<'_>) -> PyResult<Runtime> {
 
 fn run_id(py: Python<'_>, text: &str) -> PyResult<RunId> {
     text.parse().map_err(|err| raise(py, &err))
-}
-
-fn summary_object<'py>(py: Python<'py>, run: RunId, summary: &Summary) -> PyResult<Bound<'py, PyDict>> {
-    let out = PyDict::new(py);
-    out.set_item("run_id", run.to_string())?;
-    out.set_item("target", &summary.target)?;
-    out.set_item("status", serialized(py, &summary.status)?)?;
-    out.set_item("started", datetime(py, summary.started)?)?;
-    out.set_item("ended", summary.ended.map(|ended| datetime(py, ended)).transpose()?)?;
-    out.set_item("entries", summary.entries)?;
-    out.set_item("usage", serialized(py, &summary.usage)?)?;
-    out.set_item("cost", serialized(py, &summary.cost)?)?;
-    out.set_item("model_calls", summary.model_calls)?;
-    out.set_item("tool_calls", summary.tool_calls)?;
-    out.set_item("error", summary.error.as_ref().map(|err| raise(py, err).into_value(py)))?;
-    Ok(out)
-}
-
-fn entry_object<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Bound<'py, PyDict>> {
-    let fact = serde_json::to_value(&entry.fact).unwrap_or_default();
-    // A fact is stored as its name, or as an object of its name and its fields.
-    let (name, data) = match fact {
-        Value::Object(fields) => fields.into_iter().next().unwrap_or_default(),
-        Value::String(name) => (name, Value::Object(serde_json::Map::new())),
-        _ => (String::new(), Value::Null),
-    };
-    let out = PyDict::new(py);
-    out.set_item("sequence", entry.sequence)?;
-    out.set_item("time", datetime(py, entry.time)?)?;
-    out.set_item("path", &*entry.path)?;
-    out.set_item("fact", name)?;
-    out.set_item("data", to_object(py, &data)?)?;
-    Ok(out)
 }
 
 /// A pack that was read and checked.

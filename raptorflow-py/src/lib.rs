@@ -13,13 +13,14 @@ mod event;
 mod rag;
 mod run;
 mod runtime;
+mod state;
 mod wake;
 
 #[pyo3::pymodule(gil_used = false)]
 mod _raptorflow {
     #[pymodule_export]
     use crate::{
-        agent::{Agent, Tool},
+        agent::{Agent, Tool, read_workflow},
         bridge::Bridge,
         context::Context,
         engine::{Engine, Pack, report_markdown},

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::{prelude::*, types::PyDict};
 use raptorflow_core::{
     Engine as CoreEngine, Error, ErrorKind, Result,
-    engine::{Outcome, RunRequest},
+    engine::{Outcome, RunRequest, Target},
     event::Lag,
     runtime::{Cancel, Context},
     types::{RunId, TenantId},
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::{
-    agent::duration,
+    agent::{Agent, duration},
     bridge::Bridge,
     context::Host,
     convert::{serialized, to_object, to_value},
@@ -40,22 +40,44 @@ impl Caller<'_> {
     }
 }
 
+/// The name of what is to run, or the thing itself.
+#[derive(FromPyObject)]
+enum Asked<'py> {
+    Name(String),
+    Agent(Bound<'py, Agent>),
+}
+
+impl Asked<'_> {
+    fn target(&self) -> Target {
+        match self {
+            Self::Name(name) => name.into(),
+            Self::Agent(agent) => agent.get().core().into(),
+        }
+    }
+}
+
 /// What is asked of whom.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Ask<'py> {
-    agent: String,
+    agent: Asked<'py>,
     input: Bound<'py, PyAny>,
     capability: Option<String>,
     timeout: Option<f64>,
     tenant: Option<String>,
+    id: Option<String>,
 }
 
 impl Ask<'_> {
-    /// The request of a new run.
-    pub(crate) fn request(&self, engine: &CoreEngine, caller: &Caller<'_>) -> PyResult<RunRequest> {
+    /// The request of a new run, and its id.
+    pub(crate) fn request(&self, engine: &CoreEngine, caller: &Caller<'_>) -> PyResult<(RunId, RunRequest)> {
         let build = || {
-            let mut request = engine.run(&self.agent, to_value(&self.input)?).extension(caller.host());
+            let id = match &self.id {
+                Some(id) => id.parse()?,
+                None => engine.runtime().ids().run(),
+            };
+            let mut request =
+                engine.run(self.agent.target(), to_value(&self.input)?).extension(caller.host());
             if let Some(capability) = &self.capability {
                 request = request.capability(capability.as_str());
             }
@@ -65,7 +87,7 @@ impl Ask<'_> {
             if let Some(tenant) = &self.tenant {
                 request = request.tenant(TenantId::new(tenant.as_str())?);
             }
-            Ok(request)
+            Ok((id, request.id(id)))
         };
         build().map_err(|err| raise(self.input.py(), &err))
     }
@@ -84,10 +106,10 @@ pub(crate) struct Run {
 
 impl Run {
     /// Starts a run in the background.
-    pub(crate) async fn start(engine: CoreEngine, request: RunRequest) -> Result<Self> {
-        let (id, cancel) = (engine.runtime().ids().run(), Cancel::new());
+    pub(crate) async fn start(engine: CoreEngine, (id, request): (RunId, RunRequest)) -> Result<Self> {
+        let cancel = Cancel::new();
         let from = engine.bus().stats().published;
-        let run = request.id(id).cancel_with(&cancel).start().await?;
+        let run = request.cancel_with(&cancel).start().await?;
         let (sender, ended) = watch::channel(None);
         let _detached = engine.runtime().tasks().spawn("python.run", async move {
             sender.send_replace(Some(run.outcome().await));
@@ -134,12 +156,15 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Starts a run whose text is told in pieces, and subscribes to it.
-    pub(crate) fn start(py: Python<'_>, engine: &CoreEngine, request: RunRequest) -> PyResult<Self> {
-        let id = engine.runtime().ids().run();
+    pub(crate) fn start(
+        py: Python<'_>,
+        engine: &CoreEngine,
+        (id, request): (RunId, RunRequest),
+    ) -> PyResult<Self> {
         let events =
             engine.bus().subscribe(of_run(id), EVENTS, Lag::DropOldest).map_err(|err| raise(py, &err))?;
         let (sender, ended) = watch::channel(None);
-        let request = request.id(id).content(true);
+        let request = request.content(true);
         let task = engine.runtime().tasks().spawn("python.stream", async move {
             sender.send_replace(Some(request.await));
         });

@@ -181,9 +181,9 @@ def test_what_is_recorded_can_be_read() -> None:
         first, second = await engine.run("a", "1"), await engine.run("a", {"n": 2})
         with pytest.raises(rf.NotFoundError):
             await engine.run("b")
-        summaries = await engine.runs()
+        summaries = (await engine.runs()).runs
         assert [each.run_id for each in summaries] == [first.run_id, second.run_id]
-        assert await engine.runs(after=first.run_id, limit=5) == summaries[1:]
+        assert await engine.runs(after=first.run_id, limit=5) == rf.RunPage(summaries[1:], None)
         summary = summaries[0]
         assert (summary.target, summary.status, summary.model_calls) == ("a", "completed", 1)
         assert summary.usage == rf.Usage(2, 3)
@@ -195,6 +195,25 @@ def test_what_is_recorded_can_be_read() -> None:
         assert await engine.history(second.run_id, start=1, limit=1) == entries[1:2]
         with pytest.raises(rf.NotFoundError):
             await engine.history("00000000-0000-7000-8000-000000000000")
+
+    asyncio.run(main())
+
+
+def test_runs_are_listed_by_what_is_wanted_a_page_at_a_time() -> None:
+    async def main() -> None:
+        engine = engine_with()
+        first, second = await engine.run("a", "1"), await engine.run("a", "2")
+        page = await engine.runs(limit=1)
+        assert ([each.run_id for each in page], len(page)) == ([first.run_id], 1)
+        page = await engine.runs(limit=1, after=page.next)
+        assert [each.run_id for each in page] == [second.run_id]
+        begun = page.runs[0].started
+        assert len(await engine.runs(status="completed", target="a", started_before=begun)) == 1
+        assert [each.run_id for each in await engine.runs(started_after=begun)] == [second.run_id]
+        assert len(await engine.runs(status="failed")) == len(await engine.runs(target="b")) == 0
+        for wrong in ({"status": "done"}, {"started_after": datetime(2026, 1, 1)}, {"after": "no id"}):
+            with pytest.raises(rf.InvalidInputError):
+                await engine.runs(**wrong)
 
     asyncio.run(main())
 

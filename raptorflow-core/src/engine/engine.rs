@@ -262,7 +262,7 @@ impl Engine {
     ///
     /// # Examples
     /// ```
-    /// # use raptorflow_core::{Engine, agent::{AgentSpec, FunctionAgent}};
+    /// # use raptorflow_core::{Engine, agent::{AgentSpec, FunctionAgent}, journal::RunFilter};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> raptorflow_core::Result<()> {
     /// # let engine = Engine::builder().build().await?;

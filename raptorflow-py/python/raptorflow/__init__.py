@@ -22,14 +22,18 @@ from ._data import (
     Outcome,
     Passage,
     Report,
+    RunPage,
     RunSummary,
     Usage,
 )
-from ._engine import Engine, Pack, Run, Stream
+from ._engine import Engine
 from ._events import EventBus, Subscription
+from ._pack import Pack
 from ._rag import KnowledgeBase, load_folder
 from ._raptorflow import Context, Event
+from ._run import Run, Stream
 from ._tool import Tool, tool
+from ._workflow import Workflow
 from .errors import (
     AlreadyExistsError,
     BudgetExceededError,
@@ -88,6 +92,7 @@ __all__ = [
     "RateLimitedError",
     "Report",
     "Run",
+    "RunPage",
     "RunSummary",
     "Stream",
     "Subscription",
@@ -97,6 +102,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "Usage",
+    "Workflow",
     "agent",
     "embedders",
     "load_folder",

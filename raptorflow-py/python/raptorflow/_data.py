@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Literal, Mapping, Sequence, TypeVar
+from typing import Any, Generic, Iterator, Literal, Mapping, Sequence, TypeVar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from .errors import RaptorflowError
 
+    _Status = Literal["running", "paused", "completed", "failed", "cancelled"]
     _Finish = Literal["complete", "steps", "tool_calls", "tokens", "length"]
 
 T = TypeVar("T")
@@ -159,7 +160,7 @@ class RunSummary(_Data):
 
     run_id: str
     target: str
-    status: Literal["running", "completed", "failed", "cancelled"]
+    status: _Status
     started: datetime
     ended: datetime | None
     entries: int
@@ -172,6 +173,26 @@ class RunSummary(_Data):
     def __init__(self, **fields: Any) -> None:
         for name in self.__slots__:
             setattr(self, name, fields[name])
+
+
+class RunPage(_Data):
+    """Some of the runs that were asked for; it is iterated over like a list of them."""
+
+    __slots__ = ("runs", "next")
+
+    runs: list[RunSummary]
+    next: str | None
+    """The `after` of the next page; `None` when there are no more runs."""
+
+    def __init__(self, runs: list[RunSummary], next: str | None) -> None:
+        self.runs = runs
+        self.next = next
+
+    def __iter__(self) -> Iterator[RunSummary]:
+        return iter(self.runs)
+
+    def __len__(self) -> int:
+        return len(self.runs)
 
 
 class Entry(_Data):

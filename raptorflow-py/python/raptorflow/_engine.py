@@ -2,62 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Generic, Mapping, Sequence, TypeVar, overload
+from typing import Any, Callable, Sequence, TypeVar, overload
 
 from . import _raptorflow
 from ._agent import Agent, FunctionAgent
-from ._data import ChatRequest, Entry, Money, Outcome, Passage, RunSummary, Usage
-from ._events import EventBus, Subscription
+from ._data import ChatRequest, Entry, Outcome, RunPage, RunSummary
+from ._events import EventBus
+from ._pack import Pack
 from ._rag import KnowledgeBase
-from ._time import seconds
+from ._run import Run, Stream, current_bridge, current_caller, outcome_of, totals
+from ._time import rfc3339, seconds
 from ._tool import Tool, native
+from ._workflow import Workflow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from contextvars import Context
-    from datetime import timedelta
+    from datetime import datetime, timedelta
     from os import PathLike
     from types import TracebackType
 
     from typing_extensions import Self
 
+    from ._data import _Status
+
 T = TypeVar("T")
 Loaders = dict[str, Callable[[Any], Any]]
-
-
-class Pack:
-    """Teams and agents as data, read from a folder and checked."""
-
-    def __init__(self, native: _raptorflow.Pack) -> None:
-        self._native = native
-
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
-        """Reads the pack in a folder; the error's `diagnostics` are every problem found."""
-        return cls(_raptorflow.Pack.load(path))
-
-    @property
-    def name(self) -> str:
-        """Its name; `engine.run` takes it once the pack is installed."""
-        return self._native.name
-
-    @property
-    def version(self) -> str:
-        return self._native.version
-
-    @property
-    def description(self) -> str:
-        return self._native.description
-
-    @property
-    def teams(self) -> list[str]:
-        """The names of its teams."""
-        return self._native.teams
-
-    @property
-    def agents(self) -> list[str]:
-        """The names of its agents, without the leads of the teams."""
-        return self._native.agents
 
 
 class Engine:
@@ -73,6 +42,7 @@ class Engine:
         default_model: str | None = None,
         tools: Sequence[Tool[..., Any] | Callable[..., Any]] = (),
         tenant: str | None = None,
+        owner: str | None = None,
     ) -> None:
         """Opens an engine.
 
@@ -82,14 +52,20 @@ class Engine:
             default_model: The model of agents that name none, for example `offline:extractive`.
             tools: Tools that agents may name.
             tenant: Whose runs these are; storage keeps tenants apart.
+            owner: The name of this process as the owner of runs, by default one that no other process has. A name that
+                outlives a restart lets the new process take its runs up at once; never give it to two at a time.
         """
         self._native = _raptorflow.Engine(
-            storage, default_model=default_model, tools=[native(each) for each in tools], tenant=tenant
+            storage,
+            default_model=default_model,
+            tools=[native(each) for each in tools],
+            tenant=tenant,
+            owner=owner,
         )
         self._loaders: Loaders = {}
 
-    def register(self, *agents: Agent[Any] | FunctionAgent[..., Any]) -> None:
-        """Makes agents known; one whose name is taken is an `AlreadyExistsError`."""
+    def register(self, *agents: Agent[Any] | FunctionAgent[..., Any] | Workflow) -> None:
+        """Makes agents and workflows known; one whose name is taken is an `AlreadyExistsError`."""
         for each in agents:
             self._native.register(each._native)
             if each._load is not None:
@@ -146,92 +122,112 @@ class Engine:
         capability: None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        id: str | None = None,
     ) -> Outcome[T]: ...
 
     @overload
     async def run(
         self,
-        agent: str | Agent[Any] | FunctionAgent[..., Any],
+        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow,
         input: Any = None,
         *,
         capability: str | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        id: str | None = None,
     ) -> Outcome[Any]: ...
 
     async def run(
         self,
-        agent: str | Agent[Any] | FunctionAgent[..., Any],
+        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow,
         input: Any = None,
         *,
         capability: str | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        id: str | None = None,
     ) -> Outcome[Any]:
-        """Asks an agent and waits for its answer.
+        """Asks an agent, or runs a workflow, and waits for the answer.
 
         Cancelling the task stops the work, down to functions of yours that it awaits; the run can be resumed.
 
         Args:
-            agent: A registered agent, or its name.
+            agent: The name of an agent or workflow that is registered, or an agent or workflow itself, which becomes
+                known under its name unless that is taken.
             input: The question, or arguments; anything that has a form in JSON.
             capability: One capability of the agent, whose schemas then apply.
             timeout: Seconds that the run may take.
             tenant: Whose run this is; the engine's by default.
+            id: The id of the run, a UUID, for a host that must know it before the run begins; a new one by default.
 
         Raises:
             RaptorflowError: One of its classes; `error.run_id` can be resumed.
         """
-        ask = _ask(agent, input, capability, timeout, tenant)
-        ended = await self._native.run(_caller(), ask)
-        return _outcome(ended, None if capability else self._loaders.get(ask["agent"]))
+        load = self._load_of(agent, capability)
+        ask = _ask(agent, input, capability, timeout, tenant, id)
+        return outcome_of(await self._native.run(current_caller(), ask), load)
 
     def run_sync(
         self,
-        agent: str | Agent[Any] | FunctionAgent[..., Any],
+        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow,
         input: Any = None,
         *,
         capability: str | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        id: str | None = None,
     ) -> Outcome[Any]:
         """The same for code that is not async; also in a notebook. An interrupt (Ctrl-C) stops the work."""
         from ._bridge import run_sync
 
         return run_sync(
-            lambda: self.run(agent, input, capability=capability, timeout=timeout, tenant=tenant)
+            lambda: self.run(agent, input, capability=capability, timeout=timeout, tenant=tenant, id=id)
         )
 
     def stream(
         self,
-        agent: str | Agent[Any] | FunctionAgent[..., Any],
+        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow,
         input: Any = None,
         *,
         capability: str | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        id: str | None = None,
     ) -> Stream[Any]:
         """Asks an agent and gives everything that the bus tells of the run, as it happens.
 
         Pieces of the answer come as `message_sent` events, with the text in `event.data["text"]`.
         The run begins with the first event that is asked for; a run that fails raises its error after the last.
         """
-        ask = _ask(agent, input, capability, timeout, tenant)
-        return Stream(self._native, ask, None if capability else self._loaders.get(ask["agent"]))
+        load = self._load_of(agent, capability)
+        return Stream(self._native, _ask(agent, input, capability, timeout, tenant, id), load)
 
     async def start(
         self,
-        agent: str | Agent[Any] | FunctionAgent[..., Any],
+        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow,
         input: Any = None,
         *,
         capability: str | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        id: str | None = None,
     ) -> Run[Any]:
-        """Asks an agent in the background; the run goes on when the handle is dropped."""
-        ask = _ask(agent, input, capability, timeout, tenant)
-        started = await self._native.start(_caller(), ask)
-        return Run(started, None if capability else self._loaders.get(ask["agent"]))
+        """Asks an agent, or runs a workflow, in the background; the run goes on when the handle is dropped."""
+        load = self._load_of(agent, capability)
+        ask = _ask(agent, input, capability, timeout, tenant, id)
+        return Run(await self._native.start(current_caller(), ask), load)
+
+    def _load_of(
+        self, agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow, capability: str | None
+    ) -> Callable[[Any], Any] | None:
+        """What makes an answer of JSON."""
+        if capability:
+            return None
+        if isinstance(agent, str):
+            return self._loaders.get(agent)
+        if agent._load is not None and agent.name not in self.agents:
+            self._loaders[agent.name] = agent._load
+        return agent._load
 
     async def resume(self, run_id: str) -> Outcome[Any]:
         """Takes up a run whose process ended, or that failed, and waits for its answer.
@@ -243,19 +239,82 @@ class Engine:
             for entry in await self.history(run_id, limit=1):
                 if entry.fact == "execution_started" and entry.data.get("capability") is None:
                     load = self._loaders.get(entry.data["target"])
-        return _outcome(await self._native.resume(_caller(), run_id), load)
+        return outcome_of(await self._native.resume(current_caller(), run_id), load)
 
     async def cancel(self, run_id: str) -> None:
         """Cancels a run for good."""
-        await self._native.cancel(_bridge(), run_id)
+        await self._native.cancel(current_bridge(), run_id)
 
-    async def runs(self, *, after: str | None = None, limit: int = 100) -> list[RunSummary]:
-        """The runs of the engine's tenant, oldest first, after a given one."""
-        return [RunSummary(**_totals(each)) for each in await self._native.runs(_bridge(), after, limit)]
+    async def signal(self, run_id: str, name: str, value: Any = None, by: str | None = None) -> None:
+        """Answers a gate of a run, or says something to it; a run that is not at work finds it when it is resumed.
+
+        Args:
+            name: The path of the gate: its name, behind the names of the steps that it is inside of, joined with `/`.
+            value: The answer.
+            by: Who gives it.
+
+        Raises:
+            NotFoundError: No such run, or no such gate in it.
+            ConflictError: The run has ended, or the gate was answered.
+            InvalidInputError: The gate does not take this answer.
+            PermissionDeniedError: The gate takes no answer from `by`.
+        """
+        await self._native.signal(current_bridge(), run_id, name, value, by)
+
+    async def pause(self, run_id: str) -> None:
+        """Asks a workflow to begin nothing new; what is under way goes on, and `resume` lets it go on."""
+        await self._native.pause(current_bridge(), run_id)
+
+    async def fork(self, run_id: str, at: int) -> str:
+        """The id of a new run with the first `at` entries of another; `resume` continues it."""
+        return await self._native.fork(current_bridge(), run_id, at)
+
+    async def state(self, run_id: str, at: int | None = None) -> dict[str, Any]:
+        """What a run looks like after its first `at` entries, or now.
+
+        A dict with the fields of a `RunSummary`, and with `input`, `steps` (each with `path`, `status`, `started`,
+        `ended`, `took` in seconds, `attempts`, `usage`, `cost`, `model_calls`, `tool_calls`, `output` and `error`),
+        `timers` (`path`, `due`), `signals` (`name`, `value`, `by`, `time`), `children` (`path`, `run_id`, `target`)
+        and `forked_from` (`run_id`, `at`, or `None`).
+        """
+        state = totals(await self._native.state(current_bridge(), run_id, at))
+        state["steps"] = [totals(each) for each in state["steps"]]
+        return state
+
+    async def runs(
+        self,
+        *,
+        status: _Status | None = None,
+        target: str | None = None,
+        started_after: datetime | str | None = None,
+        started_before: datetime | str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> RunPage:
+        """The runs of the engine's tenant, oldest first, a page at a time.
+
+        Args:
+            status: How far they are; any by default.
+            target: What they run: the name of an agent, a pack or a workflow.
+            started_after: They began at this time or later: a `datetime` with a time zone, or RFC 3339.
+            started_before: They began before this time.
+            after: Their ids come after this one; the `next` of the page before.
+            limit: How many are given at most.
+        """
+        wanted = {
+            "status": status,
+            "target": target,
+            "started_after": rfc3339(started_after),
+            "started_before": rfc3339(started_before),
+            "after": after,
+            "limit": limit,
+        }
+        page = await self._native.runs(current_bridge(), wanted)
+        return RunPage([RunSummary(**totals(each)) for each in page["runs"]], page["next"])
 
     async def history(self, run_id: str, *, start: int = 0, limit: int = 1000) -> list[Entry]:
         """What is recorded of a run, oldest first, from a sequence number on."""
-        return [Entry(**each) for each in await self._native.history(_bridge(), run_id, start, limit)]
+        return [Entry(**each) for each in await self._native.history(current_bridge(), run_id, start, limit)]
 
     @property
     def agents(self) -> list[str]:
@@ -269,7 +328,7 @@ class Engine:
 
     async def close(self) -> None:
         """Stops what works in the background and closes the storage; runs that are stopped can be resumed."""
-        await self._native.close(_bridge())
+        await self._native.close(current_bridge())
 
     async def __aenter__(self) -> Self:
         return self
@@ -288,132 +347,19 @@ class Engine:
         self._native.close_sync()
 
 
-class Run(Generic[T]):
-    """A run in the background; it goes on when this is dropped."""
-
-    def __init__(self, native: _raptorflow.Run, load: Callable[[Any], Any] | None) -> None:
-        self._native = native
-        self._load = load
-
-    @property
-    def id(self) -> str:
-        """Its id; `resume`, `history` and `cancel` take it."""
-        return self._native.id
-
-    def cancel(self) -> None:
-        """Cancels it for good; await the outcome to see it end."""
-        self._native.cancel()
-
-    def events(self) -> Subscription:
-        """Everything that the bus tells of it, from its start to its end; each call gives all of them anew."""
-        return Subscription(self._native.events())
-
-    async def outcome(self) -> Outcome[T]:
-        """Waits for its end; a task that is cancelled while it waits does not stop the run."""
-        return _outcome(await self._native.outcome(_bridge()), self._load)
-
-
-class Stream(Generic[T]):
-    """The events of a run that lives as long as somebody listens to it."""
-
-    def __init__(
-        self, engine: _raptorflow.Engine, ask: Mapping[str, Any], load: Callable[[Any], Any] | None
-    ) -> None:
-        self._engine = engine
-        self._ask = ask
-        self._load = load
-        self._native: _raptorflow.Stream | None = None
-        self._events: Subscription | None = None
-
-    def _started(self) -> tuple[_raptorflow.Stream, Subscription]:
-        if self._native is None or self._events is None:
-            self._native = self._engine.stream(_caller(), self._ask)
-            self._events = Subscription(self._native.events)
-        return self._native, self._events
-
-    @property
-    def run_id(self) -> str | None:
-        """The run; `None` before it began."""
-        return None if self._native is None else self._native.id
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> _raptorflow.Event:
-        stream, events = self._started()
-        from asyncio import CancelledError
-
-        try:
-            return await events.__anext__()
-        except CancelledError:
-            self.close()
-            raise
-        except StopAsyncIteration:
-            await stream.outcome(_bridge())
-            raise
-
-    async def outcome(self) -> Outcome[T]:
-        """Waits for the end of the run, with or without its events taken."""
-        stream, _ = self._started()
-        return _outcome(await stream.outcome(_bridge()), self._load)
-
-    def close(self) -> None:
-        """Stops the run, if it has not ended; it can be resumed."""
-        if self._events is not None:
-            self._events.close()
-
-    async def aclose(self) -> None:
-        """The same as `close`, for `contextlib.aclosing`."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _bridge() -> _raptorflow.Bridge:
-    from ._bridge import current
-
-    return current()
-
-
-def _caller() -> tuple[_raptorflow.Bridge, Context]:
-    from ._bridge import caller
-
-    return caller()
-
-
 def _ask(
-    agent: str | Agent[Any] | FunctionAgent[..., Any],
+    agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow,
     input: Any,
     capability: str | None,
     timeout: float | timedelta | None,
     tenant: str | None,
+    id: str | None,
 ) -> dict[str, Any]:
     return {
-        "agent": agent if isinstance(agent, str) else agent.name,
+        "agent": agent if isinstance(agent, str) else agent._native,
         "input": input,
         "capability": capability,
         "timeout": seconds(timeout),
         "tenant": tenant,
+        "id": id,
     }
-
-
-def _totals(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields with their usage and cost as objects."""
-    fields["usage"] = Usage(**fields["usage"])
-    if fields["cost"] is not None:
-        fields["cost"] = Money(**fields["cost"])
-    return fields
-
-
-def _outcome(ended: dict[str, Any], load: Callable[[Any], Any] | None) -> Outcome[Any]:
-    ended["passages"] = [Passage(**each) for each in ended["passages"]]
-    # A run that a bound ended has the last text, which need not fit the type.
-    if load is not None and ended["finish"] == "complete":
-        ended["output"] = load(ended["output"])
-    return Outcome(**_totals(ended))

@@ -99,6 +99,18 @@ class Signature:
 
         return call
 
+    def step(self, load_of: Callable[[Any], Load | None]) -> Callable[[Any, Any], Any]:
+        """The same for a function that may also take the context after the value."""
+        load = load_of(self.hint(self.parameters[0].name)) if self.parameters else None
+        if self.takes_context or len(self.parameters) < 2 or not self._is_wanted(self.parameters[1]):
+            return self.one(load)
+        function = self.function
+        return lambda ctx, value: function(value if load is None else load(value), ctx)
+
+    def _is_wanted(self, parameter: inspect.Parameter) -> bool:
+        positional = parameter.kind in (_KINDS.POSITIONAL_ONLY, _KINDS.POSITIONAL_OR_KEYWORD)
+        return positional and (parameter.default is _KINDS.empty or self._is_context(parameter))
+
 
 def is_async(function: Callable[..., Any]) -> bool:
     """Whether calling it gives a coroutine; callable objects and partials are looked into."""

@@ -1,10 +1,10 @@
-"""Durations: seconds or a `timedelta`."""
+"""Durations, as seconds or a `timedelta`, and points in time, as a `datetime` or text."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
 
 def seconds(duration: float | timedelta | None) -> float | None:
@@ -12,3 +12,8 @@ def seconds(duration: float | timedelta | None) -> float | None:
     if duration is None or isinstance(duration, (int, float)):
         return duration
     return duration.total_seconds()
+
+
+def rfc3339(time: datetime | str | None) -> str | None:
+    """A point in time as text."""
+    return time if time is None or isinstance(time, str) else time.isoformat()

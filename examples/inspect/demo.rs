@@ -7,9 +7,9 @@ use std::{
 
 use raptorflow_core::{
     Agent, Engine, Error, ErrorKind, Result,
-    economics::{Price, PriceBook},
+    economics::PriceBook,
     model::{FunctionModel, Model, ModelAbilities, ModelInfo},
-    types::{Currency, Money, RunId},
+    types::RunId,
     workflow::{Condition, Step, Workflow, after, agent, function, workflow},
 };
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ const MODEL: &str = "host:writer";
 /// Runs it, answers its gate, and gives the engine, the workflow and the run.
 pub(crate) async fn run() -> Result<(Engine, Workflow, RunId)> {
     let flow = flow()?;
-    let engine = Engine::builder().prices(prices()).build().await?;
+    let engine = Engine::builder().prices(prices()?).build().await?;
     engine.register_model(MODEL, model())?;
     engine.register(Agent::builder("writer").model(MODEL).build()?)?;
     engine.register(flow.clone())?;
@@ -73,9 +73,16 @@ fn model() -> Model {
     Model::new(FunctionModel::new(info, answer))
 }
 
-fn prices() -> PriceBook {
-    let mut prices = PriceBook::empty();
-    let of = |micros| Money::new(micros, Currency::USD);
-    prices.insert(MODEL, Price::new(of(250_000), of(2_000_000)));
-    prices
+fn prices() -> Result<PriceBook> {
+    PriceBook::from_toml(
+        "demo",
+        r#"
+        [[price]]
+        model = "host:writer"
+        currency = "USD"
+        input = 250_000
+        output = 2_000_000
+        valid_from = 2026-01-01
+        "#,
+    )
 }

@@ -12,26 +12,12 @@ use raptorflow_core::{
 };
 use serde_json::{Value, json};
 
-/// The program, built once; `cargo test` has built it already, so that this only asks where it is.
+use crate::build::example;
+
+/// The program, built once.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "raptorflow-examples", "--example", "council"])
-            .arg("--message-format=json")
-            .current_dir(raptorflow_tests::root())
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo runs");
-        assert!(built.status.success(), "the council does not build");
-        let lines = String::from_utf8(built.stdout).expect("cargo writes UTF-8");
-        let messages = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let mut executables = messages
-            .filter(|it| it["target"]["name"] == "council")
-            .filter_map(|it| it["executable"].as_str().map(PathBuf::from));
-        executables.next_back().expect("cargo names the program")
-    })
+    PROGRAM.get_or_init(|| example("council"))
 }
 
 /// A call of the council without the keys and settings of whoever runs the tests.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use raptorflow_core::orchestrator::Report;
 use serde_json::Value;
 
-use crate::program::{council, documents, json_of, report_of, stderr, stdout};
+use super::program::{council, documents, json_of, report_of, stderr, stdout};
 
 /// Words without marks at their ends, so that mark-up beside a sentence does not matter.
 fn words(text: &str) -> Vec<String> {

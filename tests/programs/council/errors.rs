@@ -12,7 +12,7 @@ use raptorflow_core::{
 };
 use serde_json::json;
 
-use crate::program::{council, council_with, documents, finding, json_of, stderr, text};
+use super::program::{council, council_with, documents, finding, json_of, stderr, text};
 
 /// The call fails with this code, says every one of these, and shows no panic.
 fn check(output: &Output, code: i32, says: &[&str]) {
@@ -180,7 +180,7 @@ fn a_reader_that_has_enough_is_no_fault() {
     let folder = documents();
     let call = format!(
         "'{}' --docs '{}' goal | head -n 1",
-        crate::program::program().display(),
+        crate::council::program::program().display(),
         folder.path().display()
     );
     let output = Command::new("sh").args(["-c", &call]).output().unwrap();

@@ -12,7 +12,7 @@ use raptorflow_core::{
 };
 use serde_json::Value;
 
-use crate::program::{council_with, documents, finding, json_of, start, stderr};
+use super::program::{council_with, documents, finding, json_of, start, stderr};
 
 /// Agents at work on this goal: two of each domain, since it names them all.
 const AGENTS: usize = 14;

@@ -1,0 +1,6 @@
+//! The examples as a user runs them: programs of their own, their answers and their errors.
+#![cfg(test)]
+
+mod build;
+mod council;
+mod inspect;

@@ -126,6 +126,22 @@ impl Writer {
     }
 }
 
+/// Answers what was sent while the store closed.
+///
+/// A queue that is only dropped keeps what a sender with a place puts there later, and with it the sender waits.
+fn refuse(mut queue: Receiver<Message>) {
+    queue.close();
+    while let Some(message) = queue.blocking_recv() {
+        match message {
+            Message::Write(job) => job.answer(Err(closed(OPERATION))),
+            Message::Scrub(reply) => drop(reply),
+            Message::Close(reply) => {
+                let _ = reply.send(Ok(()));
+            }
+        }
+    }
+}
+
 struct Session {
     conn: Connection,
     tenants: HashMap<TenantId, i64>,
@@ -155,7 +171,7 @@ impl Session {
             if let Some(reply) = close {
                 let ended = self.conn.close().map_err(|(_, err)| fault("storage.close", err));
                 let _ = reply.send(ended);
-                return;
+                return refuse(queue);
             }
         }
     }
@@ -200,5 +216,25 @@ impl Session {
     fn execute(&self, sql: &'static str) -> Result<()> {
         self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).or_fault(OPERATION)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_that_is_sent_while_the_store_closes_is_answered() {
+        let conn = Connection::open_in_memory().unwrap();
+        let writer = Writer::start(conn, &SqliteConfig::new("unused.db")).unwrap();
+        let places = [writer.0.reserve().await.unwrap(), writer.0.reserve().await.unwrap()];
+        writer.close().await.unwrap();
+        let ((write, written), (close, closed)) = (oneshot::channel::<Result<()>>(), oneshot::channel());
+        let job = Waiting { work: Some(|_: &mut Tables<'_>| Ok(())), value: None, reply: write };
+        let [first, second] = places;
+        first.send(Message::Write(Box::new(job)));
+        second.send(Message::Close(close));
+        assert_eq!(written.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+        closed.await.unwrap().unwrap();
     }
 }

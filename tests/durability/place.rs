@@ -1,6 +1,11 @@
 //! A folder with one store file, and the runtime that tests wait on.
 
-use std::{future::Future, path::Path, sync::Arc};
+use std::{
+    future::Future,
+    io::Write as _,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use raptorflow_core::{
     error::Result,
@@ -12,6 +17,8 @@ use tempfile::TempDir;
 
 /// The name of the file in its folder.
 pub(crate) const FILE: &str = "store.db";
+/// How many MiB the trials need at most.
+const ROOM: usize = 48;
 
 /// Runs a future on a runtime of two threads.
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -30,11 +37,23 @@ pub(crate) async fn open(ctx: &Context, folder: &Path, durability: Durability) -
     Ok(Storage::from_store(Arc::new(SqliteStore::open(ctx.runtime(), config).await?)))
 }
 
-/// A new folder, in memory where there is such a place: these tests rewrite small files many thousand times.
+/// A new folder, in memory where there is room for it: these tests rewrite small files many thousand times.
 pub(crate) fn folder() -> TempDir {
     let shared = Path::new("/dev/shm");
-    let made = if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() };
+    let made = if has_room(shared) { tempfile::tempdir_in(shared) } else { tempfile::tempdir() };
     made.unwrap()
+}
+
+/// Whether a folder is there and takes what the trials need at the same time.
+///
+/// Containers often give this folder little or nothing, and a process that maps a file there ends when it is full.
+fn has_room(folder: &Path) -> bool {
+    static HAS_ROOM: OnceLock<bool> = OnceLock::new();
+    let probe = || {
+        let mut file = tempfile::tempfile_in(folder).ok()?;
+        (0..ROOM).try_for_each(|_| file.write_all(&[1; 1 << 20])).ok()
+    };
+    *HAS_ROOM.get_or_init(|| probe().is_some())
 }
 
 /// Says what SQLite itself finds wrong with a file.

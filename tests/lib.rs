@@ -34,4 +34,6 @@ mod prose {
     mod start {}
     #[doc = include_str!("../docs/guide/operations.md")]
     mod operations {}
+    #[doc = include_str!("../docs/guide/workflows.md")]
+    mod workflows {}
 }

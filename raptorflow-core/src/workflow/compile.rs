@@ -14,7 +14,7 @@ use crate::{
     types::{AgentId, Diagnostic, Digest, nearest},
     workflow::{
         StepFunction, StepSpec, Workflow, WorkflowSpec,
-        cycle::find_cycle,
+        cycle::find_cycles,
         graph::{Action, Graph, Node, Timer, Way},
         template::{Source, Template},
     },
@@ -88,18 +88,13 @@ impl Compiler<'_> {
             .enumerate()
             .filter_map(|(index, step)| self.node(index, step, &by_name))
             .collect();
-        if nodes.len() < spec.steps.len() {
+        let output = spec.output.as_ref().map(|output| self.template("/output", output, &by_name, false));
+        let cycles = self.check_cycles(spec, &by_name);
+        if cycles || nodes.len() < spec.steps.len() {
             return None;
         }
         let ways: Vec<Vec<usize>> =
             nodes.iter().map(|node| node.before.iter().map(|way| way.from).collect()).collect();
-        if let Some(cycle) = find_cycle(&ways) {
-            let names: Vec<&str> = cycle.iter().filter_map(|step| Some(&*nodes.get(*step)?.name)).collect();
-            let index = cycle.first().copied().unwrap_or_default();
-            let message = format!("the steps `{}` wait for each other", names.join("`, `"));
-            self.problem(&format!("/steps/{index}/after"), "cycle", message);
-            return None;
-        }
         self.check_references(&nodes, &ways);
         let ends: Vec<(usize, usize, usize)> = nodes
             .iter()
@@ -113,7 +108,6 @@ impl Compiler<'_> {
                 node.next.push((to, place));
             }
         }
-        let output = spec.output.as_ref().map(|output| self.template("/output", output, &by_name, false));
         let last =
             (0..nodes.len()).filter(|at| nodes.get(*at).is_some_and(|node| node.next.is_empty())).collect();
         let definition = definition(&spec.steps);
@@ -127,6 +121,22 @@ impl Compiler<'_> {
             parallel: spec.parallel,
             definition: Arc::new(definition),
         })
+    }
+
+    /// Whether steps wait for each other, also where other problems leave no graph.
+    fn check_cycles(&mut self, spec: &WorkflowSpec, by_name: &HashMap<Arc<str>, usize>) -> bool {
+        let from = |step: &StepSpec| {
+            step.after.iter().filter_map(|after| by_name.get(after.step.as_str()).copied()).collect()
+        };
+        let cycles = find_cycles(&spec.steps.iter().map(from).collect::<Vec<Vec<usize>>>());
+        for cycle in &cycles {
+            let names: Vec<&str> =
+                cycle.iter().filter_map(|step| Some(spec.steps.get(*step)?.name.as_str())).collect();
+            let first = cycle.first().copied().unwrap_or_default();
+            let message = format!("the steps `{}` wait for each other", names.join("`, `"));
+            self.problem(&format!("/steps/{first}/after"), "cycle", message);
+        }
+        !cycles.is_empty()
     }
 
     fn names(&mut self, spec: &WorkflowSpec) -> HashMap<Arc<str>, usize> {

@@ -185,8 +185,11 @@ fn damage(path: PathBuf) -> Result<()> {
     let work = || {
         let raw = rusqlite::Connection::open(path)?;
         raw.execute("UPDATE entries SET value = x'00' WHERE key = 'damaged'", [])?;
-        let stream = "SELECT id << 32 FROM streams WHERE name = 'damaged'";
-        raw.execute(&format!("UPDATE records SET data = x'00' WHERE id = ({stream}) + 1"), [])
+        let stream = "SELECT id FROM streams WHERE name = 'damaged'";
+        raw.execute(
+            &format!("UPDATE arrivals SET data = x'00' WHERE stream = ({stream}) AND sequence = 1"),
+            [],
+        )
     };
     let changed = work().map_err(|err| {
         Error::new(ErrorKind::Internal, "conformance.damage", "cannot damage").caused_by(err)

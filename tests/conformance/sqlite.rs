@@ -1,6 +1,6 @@
 //! What the SQLite file promises beyond the contracts: crashes, processes, formats and damage.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use libtest_mimic::{Completion, Failed, Trial};
 use raptorflow_core::{
@@ -26,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("a_flipped_bit_in_the_file_is_corrupt", a_flipped_bit_in_the_file_is_corrupt),
         trial("a_missing_record_is_corrupt", a_missing_record_is_corrupt),
         trial("a_newer_format_is_refused_with_both_versions", a_newer_format_is_refused_with_both_versions),
+        trial("a_file_of_format_1_is_read_and_goes_on", a_file_of_format_1_is_read_and_goes_on),
         trial("a_file_that_is_no_database_is_refused", a_file_that_is_no_database_is_refused),
         trial("the_database_of_another_program_is_refused_unchanged", another_program_is_refused_unchanged),
         trial("a_folder_and_a_missing_folder_are_refused", a_folder_and_a_missing_folder_are_refused),
@@ -143,7 +144,7 @@ fn a_missing_record_is_corrupt(place: &Place) {
         let (ctx, storage) = (context(), place.open().await.unwrap());
         storage.append(&ctx, batch("stream")).await.unwrap();
         storage.append(&ctx, batch("stream")).await.unwrap();
-        assert_eq!(place.raw().execute("DELETE FROM records WHERE id & 0xffffffff = 1", []).unwrap(), 1);
+        assert_eq!(place.raw().execute("DELETE FROM arrivals WHERE sequence = 1", []).unwrap(), 1);
         let err = storage.read(&ctx, "stream", 0, 9).await.unwrap_err();
         assert_eq!((err.kind(), err.get("sequence")), (ErrorKind::Corrupt, Some("1")));
     });
@@ -152,10 +153,32 @@ fn a_missing_record_is_corrupt(place: &Place) {
 fn a_newer_format_is_refused_with_both_versions(place: &Place) {
     block_on(async {
         place.open().await.unwrap().close().await.unwrap();
-        place.raw().pragma_update(None, "user_version", 2).unwrap();
+        place.raw().pragma_update(None, "user_version", 3).unwrap();
         let err = place.refused().await;
         assert_eq!(err.kind(), ErrorKind::Corrupt);
-        assert_eq!((err.get("found"), err.get("supported")), (Some("2"), Some("1")));
+        assert_eq!((err.get("found"), err.get("supported")), (Some("3"), Some("2")));
+    });
+}
+
+fn a_file_of_format_1_is_read_and_goes_on(place: &Place) {
+    // Written by the version that had it: the stream `old` of the records `first` and `second`, the key `key`.
+    place.raw().execute_batch(include_str!("format1.sql")).unwrap();
+    block_on(async {
+        let (ctx, storage) = (context(), place.open().await.unwrap());
+        assert_eq!(storage.get(&ctx, "key").await.unwrap().unwrap().value, "value");
+        assert_eq!(storage.put(&ctx, "key", "next", Expect::Version(2)).await.unwrap(), 3);
+        assert_eq!(storage.append(&ctx, batch("old")).await.unwrap(), 4);
+        assert_eq!(storage.append(&ctx, batch("new")).await.unwrap(), 2);
+        let grant = storage.acquire(&ctx, "lease", "owner", Duration::from_secs(1)).await.unwrap().unwrap();
+        assert_eq!(grant.fence.token, 8);
+        storage.close().await.unwrap();
+
+        let storage = place.open().await.unwrap();
+        let records = storage.read(&ctx, "old", 0, 9).await.unwrap();
+        let data: Vec<_> = records.iter().map(|record| &record.data[..]).collect();
+        assert_eq!(data, [b"first" as &[u8], b"second", b"first", b"second"]);
+        let version: i64 = place.raw().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!(version, 2);
     });
 }
 

@@ -12,6 +12,13 @@ pub(super) fn of_entry(tenant: &str, key: &str, version: u64, value: &[u8]) -> u
     sum.finalize()
 }
 
+/// The checksum of a row that is nothing but numbers.
+pub(super) fn of_numbers<const N: usize>(numbers: [i64; N]) -> u32 {
+    let mut sum = Hasher::new();
+    numbers.iter().for_each(|number| sum.update(&number.to_le_bytes()));
+    sum.finalize()
+}
+
 /// Checksums of the records of one stream.
 pub(super) struct OfRecord(Hasher);
 

@@ -38,6 +38,10 @@ pub struct SqliteConfig {
     pub readers: usize,
     /// How long to wait while another process writes; 5 seconds by default.
     pub busy_timeout: Duration,
+    /// Files up to so many bytes are read whole and checked when they are opened; 64 MiB by default.
+    ///
+    /// Of a larger one the newest records are checked then, and every value and record when it is read.
+    pub verify: u64,
 }
 
 impl SqliteConfig {
@@ -51,6 +55,7 @@ impl SqliteConfig {
             batch: 256,
             readers: 4,
             busy_timeout: Duration::from_secs(5),
+            verify: 64 << 20,
         }
     }
 

@@ -2,10 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{
-    fault::OrFault as _,
-    write::{SEQUENCE_BITS, Tables},
-};
+use super::{fault::OrFault as _, seal, write::Tables};
 use crate::{
     error::{Error, ErrorKind, Result, Retry},
     storage::Erased,
@@ -19,26 +16,19 @@ impl Tables<'_> {
     ///
     /// That one stays: other processes know its id by heart, and it has what versions and tokens grow from.
     pub(super) fn erase(&mut self, tenant: &TenantId) -> Result<Erased> {
-        let Some(id) =
-            self.number(OPERATION, "SELECT id FROM tenants WHERE name = ?1", (tenant.as_str(),))?
-        else {
-            return Ok(Erased::default());
-        };
-        self.execute(
-            OPERATION,
-            "UPDATE tenants SET
-                 version_floor = max(version_floor,
-                     coalesce((SELECT max(version) FROM entries WHERE tenant = ?1), 0)),
-                 token_floor = max(token_floor,
-                     coalesce((SELECT max(token) FROM leases WHERE tenant = ?1), 0))
-             WHERE id = ?1",
-            (id,),
-        )?;
-        for base in self.bases(id)? {
-            let last = base | ((1 << SEQUENCE_BITS) - 1);
-            self.execute(OPERATION, "DELETE FROM records WHERE id BETWEEN ?1 AND ?2", (base, last))?;
+        let Some(known) = self.tenant(OPERATION, tenant)? else { return Ok(Erased::default()) };
+        let id = known.id;
+        (known.streams, known.tokens) = Default::default();
+        let newest = |sql| self.row(OPERATION, sql, (id,), |row| row.get::<_, Option<i64>>(0));
+        let version = newest("SELECT max(version) FROM entries WHERE tenant = ?1")?.flatten();
+        let token = newest("SELECT max(token) FROM leases WHERE tenant = ?1")?.flatten();
+        self.raise_floors(OPERATION, tenant, (version.unwrap_or(0), token.unwrap_or(0)))?;
+        self.move_arrivals(OPERATION)?;
+        for stream in self.streams_of(id)? {
+            self.remove_records(OPERATION, stream)?;
         }
-        let gone = |sql| Ok::<u64, Error>(self.execute(OPERATION, sql, (id,))? as u64);
+        self.unseal(id)?;
+        let mut gone = |sql| Ok::<u64, Error>(self.execute(OPERATION, sql, (id,))? as u64);
         Ok(Erased {
             keys: gone("DELETE FROM entries WHERE tenant = ?1")?,
             streams: gone("DELETE FROM streams WHERE tenant = ?1")?,
@@ -46,12 +36,26 @@ impl Tables<'_> {
         })
     }
 
-    /// The id that record 0 of each stream of a tenant has.
-    fn bases(&self, tenant: i64) -> Result<Vec<i64>> {
-        let mut select = self
-            .connection()
-            .prepare_cached("SELECT id << 32 FROM streams WHERE tenant = ?1")
-            .or_fault(OPERATION)?;
+    /// Takes the rows of a tenant off the seal.
+    fn unseal(&mut self, id: i64) -> Result<()> {
+        let keys = "SELECT key, version, checksum FROM entries WHERE tenant = ?1";
+        self.unseal_rows(OPERATION, keys, (id,), |row| {
+            Ok(seal::of_entry(id, row.get_ref(0)?.as_str()?, row.get(1)?, row.get(2)?))
+        })?;
+        let streams = "SELECT id, name FROM streams WHERE tenant = ?1";
+        self.unseal_rows(OPERATION, streams, (id,), |row| {
+            Ok(seal::of_stream(row.get(0)?, id, row.get_ref(1)?.as_str()?))
+        })?;
+        let leases = "SELECT name, token, owner, expires FROM leases WHERE tenant = ?1";
+        self.unseal_rows(OPERATION, leases, (id,), |row| {
+            let (name, owner) = (row.get_ref(0)?.as_str()?, row.get_ref(2)?.as_str()?);
+            Ok(seal::of_lease(id, name, row.get(1)?, owner, row.get(3)?))
+        })
+    }
+
+    fn streams_of(&self, tenant: i64) -> Result<Vec<i64>> {
+        let mut select =
+            self.conn.prepare_cached("SELECT id FROM streams WHERE tenant = ?1").or_fault(OPERATION)?;
         let ids = select.query_map((tenant,), |row| row.get(0)).or_fault(OPERATION)?;
         ids.collect::<rusqlite::Result<_>>().or_fault(OPERATION)
     }

@@ -2,21 +2,24 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::{
     config::{Durability, SqliteConfig},
     fault::{OrFault as _, fault},
+    migrate,
+    seal::Seal,
+    verify,
 };
 use crate::error::{Error, ErrorKind, Result};
 
 const OPERATION: &str = "storage.open";
 /// Marks a file as ours: "RFLW" in the header field that SQLite keeps for this.
 const APPLICATION: i32 = 0x5246_4c57;
-/// The format that this build reads and writes.
-const FORMAT: i32 = 1;
+/// The format that this build reads and writes; see `migrate` for older ones.
+pub(super) const FORMAT: i32 = 2;
 /// Statements kept per connection; there are fewer.
-const STATEMENTS: usize = 32;
+const STATEMENTS: usize = 64;
 /// How often to try for the journal mode while other processes open the same new file.
 const ATTEMPTS: usize = 16;
 
@@ -49,9 +52,14 @@ fn connect(config: &SqliteConfig, more: OpenFlags) -> Result<Connection> {
 }
 
 fn prepare(conn: &mut Connection, config: &SqliteConfig) -> Result<()> {
+    // A file that is refused stays as it is: the last connection to it would copy its write-ahead log, good or not.
+    copies_at_close(conn, false)?;
     // Before anything is written: a file of another program stays as it is. In a transaction: another process
     // may be making the tables.
-    let fresh = check_format(&*conn.transaction().or_fault(OPERATION)?)?;
+    let format = check_format(&*conn.transaction().or_fault(OPERATION)?)?;
+    if matches!(format, Format::Current) {
+        verify::check(conn, config)?;
+    }
     write_ahead(conn)?;
     let synchronous = match config.durability {
         Durability::Sync => "FULL",
@@ -59,9 +67,18 @@ fn prepare(conn: &mut Connection, config: &SqliteConfig) -> Result<()> {
         Durability::None => "OFF",
     };
     conn.pragma_update(None, "synchronous", synchronous).or_fault(OPERATION)?;
-    if fresh {
-        create(conn)?;
+    // The session says when: not while somebody waits for the commit.
+    conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(())).or_fault(OPERATION)?;
+    match format {
+        Format::New => create(conn)?,
+        Format::Old => migrate::from_1(conn)?,
+        Format::Current => {}
     }
+    copies_at_close(conn, true)
+}
+
+fn copies_at_close(conn: &Connection, yes: bool) -> Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !yes).or_fault(OPERATION)?;
     Ok(())
 }
 
@@ -79,26 +96,36 @@ fn check_path(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether the file is new and empty; an error when it is not ours or of a format that this build does not know.
-fn check_format(conn: &Connection) -> Result<bool> {
+/// What a file is.
+pub(super) enum Format {
+    /// New and empty.
+    New,
+    /// Of an older format that this build reads.
+    Old,
+    Current,
+}
+
+/// What a file is; an error when it is not ours or of a format that this build does not know.
+pub(super) fn check_format(conn: &Connection) -> Result<Format> {
     let number = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
     let application = number("application_id").or_fault(OPERATION)?;
     let format = number("user_version").or_fault(OPERATION)?;
     if application == APPLICATION {
-        if format == FORMAT {
-            return Ok(false);
-        }
-        return Err(Error::new(
-            ErrorKind::Corrupt,
-            OPERATION,
-            "the file has a format that this version does not know; use the version that wrote it",
-        )
-        .with("found", format)
-        .with("supported", FORMAT));
+        return match format {
+            1 => Ok(Format::Old),
+            FORMAT => Ok(Format::Current),
+            _ => Err(Error::new(
+                ErrorKind::Corrupt,
+                OPERATION,
+                "the file has a format that this version does not know; use the version that wrote it",
+            )
+            .with("found", format)
+            .with("supported", FORMAT)),
+        };
     }
     let tables = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
     if application == 0 && format == 0 && tables.or_fault(OPERATION)? == 0 {
-        return Ok(true);
+        return Ok(Format::New);
     }
     Err(Error::new(
         ErrorKind::InvalidInput,
@@ -129,8 +156,9 @@ fn write_ahead(conn: &Connection) -> Result<()> {
 fn create(conn: &mut Connection) -> Result<()> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate).or_fault(OPERATION)?;
     // Another process may have been faster.
-    if check_format(&transaction)? {
-        transaction.execute_batch(include_str!("schema.sql")).or_fault(OPERATION)?;
+    if matches!(check_format(&transaction)?, Format::New) {
+        transaction.execute_batch(verify::SCHEMA).or_fault(OPERATION)?;
+        Seal::default().write(&transaction, OPERATION)?;
         transaction.pragma_update(None, "application_id", APPLICATION).or_fault(OPERATION)?;
         transaction.pragma_update(None, "user_version", FORMAT).or_fault(OPERATION)?;
     }

@@ -1,11 +1,12 @@
-//! The reads: each is one statement, so it sees one state of the database.
+//! The reads: each sees one state of the database.
 
 use std::ops::Bound;
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Params};
 
 use super::{
+    append::LAST,
     checksum::{OfRecord, check, of_entry},
     fault::OrFault as _,
     write::{SEQUENCE_BITS, signed, unsigned},
@@ -73,50 +74,100 @@ pub(super) fn read(
     limit: usize,
 ) -> Result<Vec<Record>> {
     const OPERATION: &str = "storage.read";
-    if from >= 1 << SEQUENCE_BITS {
-        return Ok(Vec::new());
-    }
-    // CROSS JOIN fixes the order: first the one row of the stream, then its records along their tree.
-    let sql = "SELECT records.id & 0xffffffff, checksum, data FROM streams CROSS JOIN records
-               WHERE streams.tenant = (SELECT id FROM tenants WHERE name = ?1) AND streams.name = ?2
-               AND records.id BETWEEN (streams.id << 32) + ?3 AND (streams.id << 32) + 0xffffffff
-               ORDER BY records.id LIMIT ?4";
-    let sum = OfRecord::new(tenant.as_str(), stream);
-    let mut select = conn.prepare_cached(sql).or_fault(OPERATION)?;
-    let mut rows =
-        select.query((tenant.as_str(), stream, signed(from), signed(limit as u64))).or_fault(OPERATION)?;
+    // Two statements that must see one state: records move from the one table to the other.
+    let state = conn.unchecked_transaction().or_fault(OPERATION)?;
     let mut records = Vec::new();
-    while let Some(row) = rows.next().or_fault(OPERATION)? {
-        let sequence = unsigned(row.get(0).or_fault(OPERATION)?);
-        let stored = row.get(1).or_fault(OPERATION)?;
-        let data = Bytes::from(row.get::<_, Vec<u8>>(2).or_fault(OPERATION)?);
-        let expected = from + records.len() as u64;
-        if sequence != expected {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                OPERATION,
-                "a record is missing; restore from a copy",
-            )
-            .with("stream", stream)
-            .with("sequence", expected));
-        }
-        check(OPERATION, ("stream", stream), stored, sum.of(sequence, &data))
-            .map_err(|err| err.with("sequence", sequence))?;
-        records.push(Record { sequence, data });
+    let Some(id) = stream_id(conn, OPERATION, tenant, stream)? else { return Ok(records) };
+    let wanted = Wanted { stream, sum: OfRecord::new(tenant.as_str(), stream), from, limit };
+    let base = id << SEQUENCE_BITS;
+    if from <= unsigned(LAST) {
+        let sql = "SELECT id & 0xffffffff, checksum, data FROM records WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3";
+        wanted.take(conn, sql, (base | signed(from), base | LAST, signed(limit as u64)), &mut records)?;
     }
+    if records.len() < limit {
+        let sql = "SELECT sequence, checksum, data FROM arrivals WHERE stream = ?1 AND sequence >= ?2
+                   ORDER BY serial LIMIT ?3";
+        let rest = (limit - records.len()) as u64;
+        wanted.take(conn, sql, (id, signed(from), signed(rest)), &mut records)?;
+    }
+    state.finish().or_fault(OPERATION)?;
     Ok(records)
 }
 
+/// What a read asks for.
+struct Wanted<'a> {
+    stream: &'a str,
+    sum: OfRecord,
+    from: u64,
+    limit: usize,
+}
+
+impl Wanted<'_> {
+    /// Adds the records that a statement gives.
+    fn take(
+        &self,
+        conn: &Connection,
+        sql: &str,
+        params: impl Params,
+        records: &mut Vec<Record>,
+    ) -> Result<()> {
+        const OPERATION: &str = "storage.read";
+        let mut select = conn.prepare_cached(sql).or_fault(OPERATION)?;
+        let mut rows = select.query(params).or_fault(OPERATION)?;
+        while records.len() < self.limit
+            && let Some(row) = rows.next().or_fault(OPERATION)?
+        {
+            let sequence = unsigned(row.get(0).or_fault(OPERATION)?);
+            let stored = row.get(1).or_fault(OPERATION)?;
+            let data = Bytes::copy_from_slice(
+                row.get_ref(2).and_then(|data| Ok(data.as_blob()?)).or_fault(OPERATION)?,
+            );
+            let expected = self.from + records.len() as u64;
+            if sequence != expected {
+                let message = "a record is missing; restore from a copy";
+                return Err(Error::new(ErrorKind::Corrupt, OPERATION, message)
+                    .with("stream", self.stream)
+                    .with("sequence", expected));
+            }
+            check(OPERATION, ("stream", self.stream), stored, self.sum.of(sequence, &data))
+                .map_err(|err| err.with("sequence", sequence))?;
+            records.push(Record { sequence, data });
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn length(conn: &Connection, tenant: &TenantId, stream: &str) -> Result<u64> {
-    let sql = "SELECT (records.id & 0xffffffff) + 1 FROM streams CROSS JOIN records
-               WHERE streams.tenant = (SELECT id FROM tenants WHERE name = ?1) AND streams.name = ?2
-               AND records.id BETWEEN streams.id << 32 AND (streams.id << 32) + 0xffffffff
-               ORDER BY records.id DESC LIMIT 1";
-    let length = conn
-        .prepare_cached(sql)
+    const OPERATION: &str = "storage.length";
+    let state = conn.unchecked_transaction().or_fault(OPERATION)?;
+    let Some(id) = stream_id(conn, OPERATION, tenant, stream)? else { return Ok(0) };
+    let base = id << SEQUENCE_BITS;
+    let last = match newest(conn, "SELECT max(sequence) FROM arrivals WHERE stream = ?1", (id,))? {
+        Some(last) => Some(last),
+        None => {
+            let sql = "SELECT max(id) & 0xffffffff FROM records WHERE id BETWEEN ?1 AND ?2";
+            newest(conn, sql, (base, base | LAST))?
+        }
+    };
+    state.finish().or_fault(OPERATION)?;
+    Ok(last.map_or(0, |last| unsigned(last) + 1))
+}
+
+fn newest(conn: &Connection, sql: &str, params: impl Params) -> Result<Option<i64>> {
+    let select = conn.prepare_cached(sql);
+    select.and_then(|mut select| select.query_row(params, |row| row.get(0))).or_fault("storage.length")
+}
+
+fn stream_id(
+    conn: &Connection,
+    operation: &'static str,
+    tenant: &TenantId,
+    stream: &str,
+) -> Result<Option<i64>> {
+    let sql = "SELECT id FROM streams WHERE tenant = (SELECT id FROM tenants WHERE name = ?1) AND name = ?2";
+    conn.prepare_cached(sql)
         .and_then(|mut select| select.query_row((tenant.as_str(), stream), |row| row.get(0)).optional())
-        .or_fault("storage.length")?;
-    Ok(length.map_or(0, unsigned))
+        .or_fault(operation)
 }
 
 pub(super) fn streams(

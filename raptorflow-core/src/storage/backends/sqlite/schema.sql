@@ -1,4 +1,4 @@
--- Format 1 of a raptorflow store.
+-- The tables that a store has since format 1; `format2.sql` has the others.
 -- A tenant's name is kept once; every other row belongs to exactly one tenant through its key.
 CREATE TABLE tenants (
     id INTEGER PRIMARY KEY,

@@ -16,6 +16,9 @@ use crate::{
     types::TenantId,
 };
 
+/// What a record costs beside its data, when it is asked whether a write is small.
+const PER_RECORD: usize = 256;
+
 /// Keys, streams and leases in one SQLite file; cloning shares it.
 ///
 /// Several processes may open the file at once, and any SQL tool can read it.
@@ -101,6 +104,10 @@ impl KeyValue for SqliteStore {
     async fn put(&self, ctx: &Context, key: &str, value: Bytes, expect: Expect) -> Result<u64> {
         const OPERATION: &str = "storage.put";
         check_name(OPERATION, "key", key)?;
+        let now = self.writer.try_now(value.len(), |tables| tables.put(ctx.tenant(), key, &value, expect));
+        if let Some(outcome) = now {
+            return outcome;
+        }
         let (tenant, key) = (ctx.tenant().clone(), key.to_owned());
         self.writer.submit(OPERATION, move |tables| tables.put(&tenant, &key, &value, expect)).await
     }
@@ -131,9 +138,15 @@ impl Log for SqliteStore {
     async fn append(&self, ctx: &Context, append: Append<'_>) -> Result<u64> {
         const OPERATION: &str = "storage.append";
         check_name(OPERATION, "stream", append.stream)?;
-        let (tenant, stream) = (ctx.tenant().clone(), append.stream.to_owned());
-        let Append { expected, records, fence, .. } = append;
-        let fence = fence.cloned();
+        let Append { stream, expected, fence, records } = append;
+        let bytes = records.iter().map(|record| record.len() + PER_RECORD).sum();
+        let now = self
+            .writer
+            .try_now(bytes, |tables| tables.append(ctx.tenant(), stream, expected, fence, &records));
+        if let Some(outcome) = now {
+            return outcome;
+        }
+        let (tenant, stream, fence) = (ctx.tenant().clone(), stream.to_owned(), fence.cloned());
         let work = move |tables: &mut Tables<'_>| {
             tables.append(&tenant, &stream, expected, fence.as_ref(), &records)
         };

@@ -1,49 +1,52 @@
-//! What each write does inside the writer's transaction.
-
-use std::collections::HashMap;
+//! `Tables`: the tables inside the writer's transaction, and what a put and a delete do there.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _, Params};
+use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 
 use super::{
-    checksum::{OfRecord, of_entry},
+    checksum::of_entry,
     fault::OrFault as _,
+    known::{Known, Tenant},
+    seal,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    storage::{Expect, Fence, check_fence, check_length, check_version},
-    types::{TenantId, Timestamp},
+    storage::{Expect, check_version},
+    types::TenantId,
 };
 
 /// How far a stream's id is shifted in the id of a record; the rest is the sequence.
 pub(super) const SEQUENCE_BITS: u32 = 32;
+/// The largest value; SQLite takes no row beyond a thousand million bytes.
+const MAX_VALUE: usize = 999_000_000;
 
 /// The tables, open for writing.
+///
+/// A job checks all of its conditions before it writes: an error after a write ends the whole transaction.
 pub(super) struct Tables<'a> {
-    conn: &'a Connection,
-    /// Ids of tenants that were committed or are about to be; the writer empties it when a job fails.
-    tenants: &'a mut HashMap<TenantId, i64>,
+    pub(super) conn: &'a Connection,
+    pub(super) known: &'a mut Known,
+    /// Whether something was written.
+    pub(super) wrote: bool,
 }
 
 impl<'a> Tables<'a> {
-    pub(super) fn new(conn: &'a Connection, tenants: &'a mut HashMap<TenantId, i64>) -> Self {
-        Self { conn, tenants }
+    pub(super) fn new(conn: &'a Connection, known: &'a mut Known) -> Self {
+        Self { conn, known, wrote: false }
     }
 
+    #[cfg(test)]
     pub(super) fn connection(&self) -> &Connection {
         self.conn
     }
 
     pub(super) fn put(&mut self, tenant: &TenantId, key: &str, value: &Bytes, expect: Expect) -> Result<u64> {
         const OPERATION: &str = "storage.put";
-        let id = self.tenant(OPERATION, tenant)?;
-        let found =
-            self.number(OPERATION, "SELECT version FROM entries WHERE tenant = ?1 AND key = ?2", (id, key))?;
-        check_version(OPERATION, key, expect, found.map(unsigned))?;
-        let floor = match found {
-            Some(version) => version,
-            None => self.floor(OPERATION, "SELECT version_floor FROM tenants WHERE id = ?1", id)?,
-        };
+        check_size(OPERATION, ("key", key), value)?;
+        let found = self.entry(OPERATION, tenant, key)?;
+        check_version(OPERATION, key, expect, found.map(|(version, _)| unsigned(version)))?;
+        let known = self.tenant_or_new(OPERATION, tenant)?;
+        let (id, floor) = (known.id, found.map_or(known.version_floor, |(version, _)| version));
         let version = floor + 1;
         let sum = of_entry(tenant.as_str(), key, unsigned(version), value);
         self.execute(
@@ -52,216 +55,142 @@ impl<'a> Tables<'a> {
              ON CONFLICT DO UPDATE SET version = ?3, checksum = ?4, value = ?5",
             (id, key, version, sum, value.as_ref()),
         )?;
+        let old = found.map(|(version, sum)| seal::of_entry(id, key, version, sum));
+        self.reseal(old, Some(seal::of_entry(id, key, version, i64::from(sum))));
         Ok(unsigned(version))
     }
 
     pub(super) fn delete(&mut self, tenant: &TenantId, key: &str, expect: Expect) -> Result<bool> {
         const OPERATION: &str = "storage.delete";
-        let id = self.tenant(OPERATION, tenant)?;
-        let found =
-            self.number(OPERATION, "SELECT version FROM entries WHERE tenant = ?1 AND key = ?2", (id, key))?;
-        check_version(OPERATION, key, expect, found.map(unsigned))?;
-        let Some(version) = found else { return Ok(false) };
+        let found = self.entry(OPERATION, tenant, key)?;
+        check_version(OPERATION, key, expect, found.map(|(version, _)| unsigned(version)))?;
+        let Some((version, sum)) = found else { return Ok(false) };
+        let id = self.tenant_or_new(OPERATION, tenant)?.id;
         self.execute(OPERATION, "DELETE FROM entries WHERE tenant = ?1 AND key = ?2", (id, key))?;
-        self.execute(
-            OPERATION,
-            "UPDATE tenants SET version_floor = max(version_floor, ?2) WHERE id = ?1",
-            (id, version),
-        )?;
+        self.reseal(Some(seal::of_entry(id, key, version, sum)), None);
+        self.raise_floors(OPERATION, tenant, (version, 0))?;
         Ok(true)
     }
 
-    pub(super) fn append(
+    /// The version and the checksum of a key.
+    fn entry(&mut self, operation: &'static str, tenant: &TenantId, key: &str) -> Result<Option<(i64, i64)>> {
+        let Some(tenant) = self.tenant(operation, tenant)? else { return Ok(None) };
+        let id = tenant.id;
+        let sql = "SELECT version, checksum FROM entries WHERE tenant = ?1 AND key = ?2";
+        self.row(operation, sql, (id, key), |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// Lets later versions and tokens of a tenant start above these.
+    pub(super) fn raise_floors(
         &mut self,
+        operation: &'static str,
         tenant: &TenantId,
-        stream: &str,
-        expected: Option<u64>,
-        fence: Option<&Fence>,
-        records: &[Bytes],
-    ) -> Result<u64> {
-        const OPERATION: &str = "storage.append";
-        let id = self.tenant(OPERATION, tenant)?;
-        if let Some(fence) = fence {
-            check_fence(OPERATION, fence, self.token(OPERATION, id, &fence.lease)?)?;
-        }
-        let found = self.stream(OPERATION, id, stream)?;
-        let length = match found {
-            Some(base) => self.length(OPERATION, base)?,
-            None => 0,
-        };
-        check_length(OPERATION, stream, expected, length)?;
-        if records.is_empty() {
-            return Ok(length);
-        }
-        let end = length + records.len() as u64;
-        if end >= 1 << SEQUENCE_BITS {
-            return Err(Error::new(
-                ErrorKind::LimitExceeded,
-                OPERATION,
-                "a stream holds at most 2^32 records",
-            )
-            .with("stream", stream));
-        }
-        let base = match found {
-            Some(base) => base,
-            None => self.new_stream(OPERATION, id, stream)?,
-        };
-        let sum = OfRecord::new(tenant.as_str(), stream);
-        let sql = "INSERT INTO records (id, checksum, data) VALUES (?1, ?2, ?3)";
-        let mut insert = self.conn.prepare_cached(sql).or_fault(OPERATION)?;
-        for (sequence, record) in (length..).zip(records) {
-            let id = base | signed(sequence);
-            insert.execute((id, sum.of(sequence, record), record.as_ref())).or_fault(OPERATION)?;
-        }
-        Ok(end)
-    }
-
-    pub(super) fn remove(&mut self, tenant: &TenantId, stream: &str) -> Result<bool> {
-        const OPERATION: &str = "storage.remove";
-        let id = self.tenant(OPERATION, tenant)?;
-        let Some(base) = self.stream(OPERATION, id, stream)? else { return Ok(false) };
-        let last = base | ((1 << SEQUENCE_BITS) - 1);
-        self.execute(OPERATION, "DELETE FROM records WHERE id BETWEEN ?1 AND ?2", (base, last))?;
-        self.execute(OPERATION, "DELETE FROM streams WHERE id = ?1", (base >> SEQUENCE_BITS,))?;
-        Ok(true)
-    }
-
-    pub(super) fn acquire(
-        &mut self,
-        tenant: &TenantId,
-        name: &str,
-        owner: &str,
-        now: Timestamp,
-        expires: Timestamp,
-    ) -> Result<Option<u64>> {
-        const OPERATION: &str = "storage.acquire";
-        let id = self.tenant(OPERATION, tenant)?;
-        let sql = "SELECT token, owner, expires FROM leases WHERE tenant = ?1 AND name = ?2";
-        let held = self
-            .conn
-            .prepare_cached(sql)
-            .and_then(|mut select| {
-                let row = |row: &rusqlite::Row<'_>| {
-                    let free = row.get::<_, i64>(2)? <= now.as_micros() || row.get_ref(1)?.as_str()? == owner;
-                    Ok((row.get::<_, i64>(0)?, free))
-                };
-                select.query_row((id, name), row).optional()
-            })
-            .or_fault(OPERATION)?;
-        let floor = match held {
-            Some((_, false)) => return Ok(None),
-            Some((token, true)) => token,
-            None => self.floor(OPERATION, "SELECT token_floor FROM tenants WHERE id = ?1", id)?,
-        };
-        let token = floor + 1;
-        self.execute(
-            OPERATION,
-            "INSERT INTO leases (tenant, name, token, owner, expires) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET token = ?3, owner = ?4, expires = ?5",
-            (id, name, token, owner, expires.as_micros()),
-        )?;
-        Ok(Some(unsigned(token)))
-    }
-
-    pub(super) fn renew(&mut self, tenant: &TenantId, fence: &Fence, expires: Timestamp) -> Result<()> {
-        const OPERATION: &str = "storage.renew";
-        let id = self.tenant(OPERATION, tenant)?;
-        check_fence(OPERATION, fence, self.token(OPERATION, id, &fence.lease)?)?;
-        self.execute(
-            OPERATION,
-            "UPDATE leases SET expires = ?3 WHERE tenant = ?1 AND name = ?2",
-            (id, fence.lease.as_str(), expires.as_micros()),
-        )?;
-        Ok(())
-    }
-
-    pub(super) fn release(&mut self, tenant: &TenantId, fence: &Fence) -> Result<()> {
-        const OPERATION: &str = "storage.release";
-        let id = self.tenant(OPERATION, tenant)?;
-        let removed = self.execute(
-            OPERATION,
-            "DELETE FROM leases WHERE tenant = ?1 AND name = ?2 AND token = ?3",
-            (id, fence.lease.as_str(), signed(fence.token)),
-        )?;
-        if removed > 0 {
-            self.execute(
-                OPERATION,
-                "UPDATE tenants SET token_floor = max(token_floor, ?2) WHERE id = ?1",
-                (id, signed(fence.token)),
-            )?;
-        }
-        Ok(())
-    }
-
-    /// The id of a tenant, made at its first write.
-    fn tenant(&mut self, operation: &'static str, tenant: &TenantId) -> Result<i64> {
-        if let Some(id) = self.tenants.get(tenant.as_str()) {
-            return Ok(*id);
-        }
+        (version, token): (i64, i64),
+    ) -> Result<()> {
         let name = tenant.as_str();
-        let id = match self.number(operation, "SELECT id FROM tenants WHERE name = ?1", (name,))? {
-            Some(id) => id,
-            None => {
-                self.execute(operation, "INSERT INTO tenants (name) VALUES (?1)", (name,))?;
-                self.conn.last_insert_rowid()
-            }
-        };
-        self.tenants.insert(tenant.clone(), id);
-        Ok(id)
-    }
-
-    /// The id that record 0 of a stream has.
-    fn stream(&self, operation: &'static str, tenant: i64, stream: &str) -> Result<Option<i64>> {
-        let sql = "SELECT id FROM streams WHERE tenant = ?1 AND name = ?2";
-        Ok(self.number(operation, sql, (tenant, stream))?.map(|id| id << SEQUENCE_BITS))
-    }
-
-    fn new_stream(&self, operation: &'static str, tenant: i64, stream: &str) -> Result<i64> {
-        self.execute(operation, "INSERT INTO streams (tenant, name) VALUES (?1, ?2)", (tenant, stream))?;
-        let id = self.conn.last_insert_rowid();
-        if id >> (63 - SEQUENCE_BITS) != 0 {
-            return Err(Error::new(
-                ErrorKind::LimitExceeded,
-                operation,
-                "a store holds at most 2^31 streams",
-            ));
+        let known = self.tenant_or_new(operation, tenant)?;
+        let (id, old) = (known.id, (known.version_floor, known.token_floor));
+        let new = (old.0.max(version), old.1.max(token));
+        if new == old {
+            return Ok(());
         }
-        Ok(id << SEQUENCE_BITS)
+        (known.version_floor, known.token_floor) = new;
+        let sql = "UPDATE tenants SET version_floor = ?2, token_floor = ?3 WHERE id = ?1";
+        self.execute(operation, sql, (id, new.0, new.1))?;
+        self.reseal(
+            Some(seal::of_tenant(id, name, old.0, old.1)),
+            Some(seal::of_tenant(id, name, new.0, new.1)),
+        );
+        Ok(())
     }
 
-    fn length(&self, operation: &'static str, base: i64) -> Result<u64> {
-        let sql = "SELECT id FROM records WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1";
-        let last = self.number(operation, sql, (base, base | ((1 << SEQUENCE_BITS) - 1)))?;
-        Ok(last.map_or(0, |last| unsigned(last - base) + 1))
+    /// What is known of a tenant; `None` of one that never wrote.
+    pub(super) fn tenant(
+        &mut self,
+        operation: &'static str,
+        tenant: &TenantId,
+    ) -> Result<Option<&mut Tenant>> {
+        if !self.known.tenants.contains_key(tenant) {
+            let sql = "SELECT id, version_floor, token_floor FROM tenants WHERE name = ?1";
+            let row = |row: &Row<'_>| Ok(Tenant::new(row.get(0)?, row.get(1)?, row.get(2)?));
+            let Some(found) = self.row(operation, sql, (tenant.as_str(),), row)? else { return Ok(None) };
+            self.known.tenants.insert(tenant.clone(), found);
+        }
+        Ok(self.known.tenants.get_mut(tenant))
     }
 
-    fn token(&self, operation: &'static str, tenant: i64, lease: &str) -> Result<Option<u64>> {
-        let sql = "SELECT token FROM leases WHERE tenant = ?1 AND name = ?2";
-        Ok(self.number(operation, sql, (tenant, lease))?.map(unsigned))
+    /// What is known of a tenant, made at its first write.
+    pub(super) fn tenant_or_new(
+        &mut self,
+        operation: &'static str,
+        tenant: &TenantId,
+    ) -> Result<&mut Tenant> {
+        if self.tenant(operation, tenant)?.is_none() {
+            let name = tenant.as_str();
+            self.execute(operation, "INSERT INTO tenants (name) VALUES (?1)", (name,))?;
+            let id = self.conn.last_insert_rowid();
+            self.reseal(None, Some(seal::of_tenant(id, name, 0, 0)));
+            self.known.tenants.insert(tenant.clone(), Tenant::new(id, 0, 0));
+        }
+        let known = self.known.tenants.get_mut(tenant);
+        known.ok_or_else(|| Error::new(ErrorKind::Internal, operation, "a tenant was forgotten"))
     }
 
-    fn floor(&self, operation: &'static str, sql: &'static str, tenant: i64) -> Result<i64> {
-        Ok(self.number(operation, sql, (tenant,))?.unwrap_or(0))
+    /// Takes note of a row that changed: its hash before and after.
+    pub(super) fn reseal(&mut self, old: Option<u64>, new: Option<u64>) {
+        old.into_iter().for_each(|hash| self.known.seal.remove(hash));
+        new.into_iter().for_each(|hash| self.known.seal.add(hash));
+        self.known.unsealed = true;
     }
 
-    pub(super) fn number(
+    pub(super) fn row<T>(
         &self,
         operation: &'static str,
         sql: &'static str,
         params: impl Params,
-    ) -> Result<Option<i64>> {
+        row: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
         let mut select = self.conn.prepare_cached(sql).or_fault(operation)?;
-        select.query_row(params, |row| row.get(0)).optional().or_fault(operation)
+        select.query_row(params, row).optional().or_fault(operation)
+    }
+
+    /// Adds the hash of each row that a statement gives to a sum that is then taken off the seal.
+    pub(super) fn unseal_rows(
+        &mut self,
+        operation: &'static str,
+        sql: &'static str,
+        params: impl Params,
+        hash: impl Fn(&Row<'_>) -> rusqlite::Result<u64>,
+    ) -> Result<()> {
+        let mut select = self.conn.prepare_cached(sql).or_fault(operation)?;
+        let mut rows = select.query(params).or_fault(operation)?;
+        let mut sum = 0_u64;
+        while let Some(row) = rows.next().or_fault(operation)? {
+            sum = sum.wrapping_add(hash(row).or_fault(operation)?);
+        }
+        self.reseal(Some(sum), None);
+        Ok(())
     }
 
     pub(super) fn execute(
-        &self,
+        &mut self,
         operation: &'static str,
         sql: &'static str,
         params: impl Params,
     ) -> Result<usize> {
+        self.wrote = true;
         self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute(params)).or_fault(operation)
     }
+}
+
+/// Refuses what SQLite could not hold, before anything is written.
+pub(super) fn check_size(operation: &'static str, place: (&'static str, &str), value: &[u8]) -> Result<()> {
+    if value.len() <= MAX_VALUE {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::LimitExceeded, operation, "the value is larger than SQLite can hold; split it")
+        .with(place.0, place.1)
+        .with("bytes", value.len()))
 }
 
 /// A stored number; ours are never negative.

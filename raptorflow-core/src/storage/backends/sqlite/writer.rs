@@ -1,6 +1,9 @@
-//! The one thread that writes: takes what is queued, commits it together, then answers.
+//! `Writer`: the queue of writes, and the one thread that commits together what is queued.
 
-use std::{collections::HashMap, thread};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
+    thread,
+};
 
 use rusqlite::Connection;
 use tokio::sync::{
@@ -9,31 +12,37 @@ use tokio::sync::{
 };
 
 use super::{
-    config::SqliteConfig,
-    erase,
-    fault::{OrFault as _, closed, fault},
+    config::{Durability, SqliteConfig},
+    fault::closed,
+    session::Session,
     write::Tables,
 };
-use crate::{
-    error::{Error, ErrorKind, Result},
-    types::TenantId,
-};
+use crate::error::{Error, ErrorKind, Result};
 
 const OPERATION: &str = "storage.commit";
+/// How often the thread lets others run while it waits for as many writes as came last time.
+const PATIENCE: usize = 64;
+/// The largest write that a caller does itself; a page of it takes some microseconds.
+const SMALL: usize = 64 << 10;
 
 /// The queue to the writer; the thread ends when the last clone is dropped.
 #[derive(Clone, Debug)]
-pub(super) struct Writer(Sender<Message>);
+pub(super) struct Writer {
+    queue: Sender<Message>,
+    /// Where callers may do small writes themselves, when nobody else writes.
+    session: Option<Weak<Mutex<Option<Session>>>>,
+}
 
 enum Message {
     Write(Box<dyn Job>),
+    Upkeep,
     Scrub(oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<Result<()>>),
 }
 
 /// A write and whoever waits for it.
 trait Job: Send {
-    /// Does the work inside a savepoint and keeps its value.
+    /// Does the work and keeps its value.
     fn run(&mut self, tables: &mut Tables<'_>) -> Result<()>;
 
     /// Tells the caller how the commit went.
@@ -79,16 +88,50 @@ impl Writer {
     /// It is a thread and not one of `Tasks`: it blocks for as long as the store is open, which would take a
     /// place of the host's pool for good, and its end is the end of its queue and not that of the runtime.
     pub(super) fn start(conn: Connection, config: &SqliteConfig) -> Result<Self> {
-        let (sender, receiver) = channel(config.queue);
+        let (queue, receiver) = channel(config.queue);
+        let session = Arc::new(Mutex::new(Some(Session::new(conn, config))));
+        // A synced commit waits for the disk, which no caller may do on a thread that others need.
+        let shared = (config.durability != Durability::Sync).then(|| Arc::downgrade(&session));
         let batch = config.batch;
         thread::Builder::new()
             .name("raptorflow-sqlite".to_owned())
-            .spawn(move || Session { conn, tenants: HashMap::new() }.serve(receiver, batch))
+            .spawn(move || Service { session, queue: receiver, batch, last: 0 }.serve())
             .map_err(|err| {
                 Error::new(ErrorKind::Unavailable, "storage.open", "the system gives no further thread")
                     .caused_by(err)
             })?;
-        Ok(Self(sender))
+        Ok(Self { queue, session: shared })
+    }
+
+    /// Does a small write at once, if that takes no waiting: nobody else writes, and a commit waits for no disk.
+    ///
+    /// It spares a single caller two changes of threads, which take longer than the write. `None` when it is to be
+    /// queued instead.
+    pub(super) fn try_now<T>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<T>,
+    ) -> Option<Result<T>> {
+        // Whoever is in the queue came first.
+        if bytes > SMALL || self.queue.capacity() < self.queue.max_capacity() {
+            return None;
+        }
+        let session = self.session.as_ref()?.upgrade()?;
+        let mut session = match session.try_lock() {
+            Ok(session) => session,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let session = session.as_mut()?;
+        let outcome = match session.commit_now(work) {
+            Ok(outcome) => outcome,
+            Err(err) => Some(Err(err)),
+        };
+        if session.needs_upkeep() {
+            // When the queue is full, the thread sees to it anyway.
+            let _ = self.queue.try_send(Message::Upkeep);
+        }
+        outcome
     }
 
     /// Queues work and waits until it is committed; waits for a place while the queue is full.
@@ -102,7 +145,7 @@ impl Writer {
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         let job = Waiting { work: Some(work), value: None, reply };
-        self.0.send(Message::Write(Box::new(job))).await.map_err(|_| closed(operation))?;
+        self.queue.send(Message::Write(Box::new(job))).await.map_err(|_| closed(operation))?;
         answer.await.map_err(|_| closed(operation))?
     }
 
@@ -112,111 +155,122 @@ impl Writer {
     /// It is done to its end in any case.
     pub(super) async fn scrub(&self, operation: &'static str) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(Message::Scrub(reply)).await.map_err(|_| closed(operation))?;
+        self.queue.send(Message::Scrub(reply)).await.map_err(|_| closed(operation))?;
         answer.await.map_err(|_| closed(operation))?
     }
 
     /// Waits for what is queued and closes the connection.
     pub(super) async fn close(&self) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        if self.0.send(Message::Close(reply)).await.is_err() {
+        if self.queue.send(Message::Close(reply)).await.is_err() {
             return Ok(());
         }
         answer.await.unwrap_or(Ok(()))
     }
 }
 
-/// Answers what was sent while the store closed.
-///
-/// A queue that is only dropped keeps what a sender with a place puts there later, and with it the sender waits.
-fn refuse(mut queue: Receiver<Message>) {
-    queue.close();
-    while let Some(message) = queue.blocking_recv() {
+/// What the thread has.
+struct Service {
+    session: Arc<Mutex<Option<Session>>>,
+    queue: Receiver<Message>,
+    /// How many writes are committed together at most.
+    batch: usize,
+    /// How many there were last time.
+    last: usize,
+}
+
+/// What one look into the queue found.
+#[derive(Default)]
+struct Found {
+    jobs: Vec<Box<dyn Job>>,
+    scrub: Option<oneshot::Sender<Result<()>>>,
+    close: Option<oneshot::Sender<Result<()>>>,
+}
+
+impl Found {
+    fn take(&mut self, message: Message) {
         match message {
-            Message::Write(job) => job.answer(Err(closed(OPERATION))),
-            Message::Scrub(reply) => drop(reply),
-            Message::Close(reply) => {
-                let _ = reply.send(Ok(()));
-            }
+            Message::Write(job) if job.abandoned() => {}
+            Message::Write(job) => self.jobs.push(job),
+            Message::Upkeep => {}
+            Message::Scrub(reply) => self.scrub = Some(reply),
+            Message::Close(reply) => self.close = Some(reply),
         }
     }
 }
 
-struct Session {
-    conn: Connection,
-    tenants: HashMap<TenantId, i64>,
-}
-
-impl Session {
-    fn serve(mut self, mut queue: Receiver<Message>, batch: usize) {
-        let mut jobs: Vec<Box<dyn Job>> = Vec::new();
-        while let Some(first) = queue.blocking_recv() {
-            let mut next = Some(first);
-            let (mut scrub, mut close) = (None, None);
-            while let Some(message) = next.take() {
-                match message {
-                    Message::Write(job) if job.abandoned() => {}
-                    Message::Write(job) => jobs.push(job),
-                    Message::Scrub(reply) => scrub = Some(reply),
-                    Message::Close(reply) => close = Some(reply),
-                }
-                if jobs.len() < batch && scrub.is_none() && close.is_none() {
-                    next = queue.try_recv().ok();
-                }
+impl Service {
+    fn serve(mut self) {
+        let mut found = Found::default();
+        while let Some(first) = self.queue.blocking_recv() {
+            found.take(first);
+            let held = Arc::clone(&self.session);
+            let mut held = lock(&held);
+            self.gather(&mut found);
+            let Some(session) = held.as_mut() else { return };
+            commit(session, &mut found.jobs);
+            session.upkeep();
+            if let Some(reply) = found.scrub.take() {
+                let _ = reply.send(session.scrub());
             }
-            self.commit(&mut jobs);
-            if let Some(reply) = scrub {
-                let _ = reply.send(erase::scrub(&self.conn));
-            }
-            if let Some(reply) = close {
-                let ended = self.conn.close().map_err(|(_, err)| fault("storage.close", err));
+            if let Some(reply) = found.close.take() {
+                let ended = held.take().map_or(Ok(()), Session::close);
                 let _ = reply.send(ended);
-                return refuse(queue);
+                return;
             }
         }
     }
 
-    /// Runs jobs in one transaction and answers them once it is committed.
-    fn commit(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
-        if jobs.is_empty() {
-            return;
-        }
-        match self.transact(jobs) {
-            Ok(outcomes) => jobs.drain(..).zip(outcomes).for_each(|(job, outcome)| job.answer(outcome)),
-            Err(err) => {
-                self.tenants.clear();
-                // Nothing of it was committed. There is nothing to roll back when SQLite has done so.
-                let _ = self.conn.execute_batch("ROLLBACK");
-                jobs.drain(..).for_each(|job| job.answer(Err(err.clone())));
+    /// Takes what is queued, and waits a moment for whoever was answered last time and comes back.
+    fn gather(&mut self, found: &mut Found) {
+        let mut patience = PATIENCE;
+        while found.jobs.len() < self.batch && found.scrub.is_none() && found.close.is_none() {
+            if let Ok(message) = self.queue.try_recv() {
+                found.take(message);
+            } else if found.jobs.len() < self.last && patience > 0 {
+                patience -= 1;
+                thread::yield_now();
+            } else {
+                break;
             }
         }
+        self.last = found.jobs.len();
     }
+}
 
-    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Result<()>>> {
-        self.execute("BEGIN IMMEDIATE")?;
-        let mut outcomes = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            self.execute("SAVEPOINT job")?;
-            let outcome = job.run(&mut Tables::new(&self.conn, &mut self.tenants));
-            if let Err(err) = &outcome {
-                self.tenants.clear();
-                // A full disk and the like end the whole transaction.
-                if self.conn.is_autocommit() {
-                    return Err(err.clone());
+impl Drop for Service {
+    /// Answers what was sent while the store closed.
+    ///
+    /// A queue that is only dropped keeps what a sender with a place puts there later, and with it the sender waits.
+    fn drop(&mut self) {
+        self.queue.close();
+        while let Some(message) = self.queue.blocking_recv() {
+            match message {
+                Message::Write(job) => job.answer(Err(closed(OPERATION))),
+                Message::Upkeep => {}
+                Message::Scrub(reply) => drop(reply),
+                Message::Close(reply) => {
+                    let _ = reply.send(Ok(()));
                 }
-                self.execute("ROLLBACK TO job")?;
             }
-            self.execute("RELEASE job")?;
-            outcomes.push(outcome);
         }
-        self.execute("COMMIT")?;
-        Ok(outcomes)
     }
+}
 
-    fn execute(&self, sql: &'static str) -> Result<()> {
-        self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).or_fault(OPERATION)?;
-        Ok(())
+/// Runs jobs in one transaction and answers them once it is committed.
+fn commit(session: &mut Session, jobs: &mut Vec<Box<dyn Job>>) {
+    if jobs.is_empty() {
+        return;
     }
+    match session.commit_all(jobs.iter_mut(), |job, tables| job.run(tables)) {
+        Ok(outcomes) => jobs.drain(..).zip(outcomes).for_each(|(job, outcome)| job.answer(outcome)),
+        Err(err) => jobs.drain(..).for_each(|job| job.answer(Err(err.clone()))),
+    }
+}
+
+// A std mutex: it is held by this thread, or by a caller for a write that waits for nothing.
+fn lock(session: &Mutex<Option<Session>>) -> MutexGuard<'_, Option<Session>> {
+    session.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -227,7 +281,7 @@ mod tests {
     async fn a_message_that_is_sent_while_the_store_closes_is_answered() {
         let conn = Connection::open_in_memory().unwrap();
         let writer = Writer::start(conn, &SqliteConfig::new("unused.db")).unwrap();
-        let places = [writer.0.reserve().await.unwrap(), writer.0.reserve().await.unwrap()];
+        let places = [writer.queue.reserve().await.unwrap(), writer.queue.reserve().await.unwrap()];
         writer.close().await.unwrap();
         let ((write, written), (close, closed)) = (oneshot::channel::<Result<()>>(), oneshot::channel());
         let job = Waiting { work: Some(|_: &mut Tables<'_>| Ok(())), value: None, reply: write };

@@ -39,6 +39,10 @@ export declare class NativeAgent {
   static ofModel(spec: string, tools: Array<NativeTool>): NativeAgent
   /** An agent that is a user's function of `{input, capability}`, of a spec as JSON. */
   static ofFunction(spec: string, body: Callback): NativeAgent
+  /** A workflow of a spec as JSON, whose steps call users' functions by name. */
+  static ofWorkflow(spec: string, names: Array<string>, bodies: Array<Callback>): NativeAgent
+  /** A workflow in TOML or JSON, as JSON. */
+  static readWorkflow(text: string, format: string): string
 }
 
 /** Text to vectors. */
@@ -53,9 +57,25 @@ export declare class NativeEmbedder {
 
 /** The engine. */
 export declare class NativeEngine {
+  /** Cancels a run for good. */
+  cancel(run: string): Promise<undefined>
+  /** Answers a gate of a run; the value is JSON. */
+  signal(run: string, name: string, value: string, by?: string | undefined | null): Promise<undefined>
+  /** Asks a run to begin nothing new. */
+  pause(run: string): Promise<undefined>
+  /** The id of a new run with the first entries of another. */
+  fork(run: string, at: number): Promise<string>
+  /** What a run looks like after so many entries, or now. */
+  state(run: string, at?: number | undefined | null): Promise<string>
+  /** The runs that a filter lets through; it is JSON. */
+  runs(filter: string): Promise<string>
+  /** What happened in a run. */
+  history(run: string, from: number, limit: number): Promise<string>
   /** Opens the storage and makes the engine, with tools that agents may name. */
   constructor(options: string, tools: Array<NativeTool>)
-  /** Makes an agent known. */
+  /** The same engine for another tenant. */
+  forTenant(tenant: string): NativeEngine
+  /** Makes an agent or a workflow known. */
   register(agent: NativeAgent): void
   /** Makes a user's function known as a model; `info` is JSON. */
   registerModel(info: string, body: Callback): void
@@ -65,18 +85,6 @@ export declare class NativeEngine {
   agents(): Array<string>
   /** Says where agents with retrieval find passages. */
   useKnowledge(knowledge: NativeKnowledgeBase): void
-  /** Asks an agent and waits for its outcome. */
-  run(ask: string, cancel: Cancellation): Promise<string>
-  /** Asks an agent in the background; `ended` is called when the run has ended. */
-  start(ask: string, cancel: Cancellation, ended: () => void): Promise<NativeRun>
-  /** Takes up a run and waits for its outcome. */
-  resume(ask: string, cancel: Cancellation): Promise<string>
-  /** Cancels a run for good. */
-  cancel(run: string): Promise<undefined>
-  /** The runs after a given one. */
-  runs(after: string | undefined | null, limit: number): Promise<string>
-  /** What happened in a run. */
-  history(run: string, from: number, limit: number): Promise<string>
   /** Subscribes to events; filter and lag are JSON. */
   subscribe(filter: string, capacity: number, lag: string, deliver: (error: Error | null, batch: string) => void): NativeSubscription
   /** Events that the bus still has, as JSON. */
@@ -85,6 +93,26 @@ export declare class NativeEngine {
   busStats(): string
   /** Stops everything and closes the storage. */
   close(): Promise<undefined>
+  /** Asks an agent, by name or itself, and waits for its outcome. */
+  run(ask: string, agent: NativeAgent | undefined | null, cancel: Cancellation): Promise<string>
+  /** Asks an agent in the background; `ended` is called when the run has ended. */
+  start(ask: string, agent: NativeAgent | undefined | null, cancel: Cancellation, ended: () => void): Promise<NativeRun>
+  /** Takes up a run and waits for its outcome. */
+  resume(ask: string, cancel: Cancellation): Promise<string>
+  /** Removes ended runs by a policy, which is JSON. */
+  prune(policy: string): Promise<string>
+  /** Removes a run. */
+  remove(run: string): Promise<undefined>
+  /** Forgets everything of a tenant. */
+  eraseTenant(tenant: string): Promise<string>
+  /** Writes everything of a tenant to a file. */
+  exportTenant(tenant: string, path: string): Promise<string>
+  /** Reads an export into a tenant that is empty. */
+  importTenant(tenant: string, path: string): Promise<string>
+  /** Writes every tenant to a file. */
+  snapshot(path: string): Promise<string>
+  /** Reads a snapshot into a store without tenants. */
+  restore(path: string): Promise<string>
 }
 
 /** Documents that are searched and cited. */

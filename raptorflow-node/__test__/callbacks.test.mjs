@@ -61,7 +61,7 @@ test('a promise that never settles ends with its signal within 100 ms', async ()
   await assert.rejects(run, (error) => error.code === 'cancelled' && error.cause === reason && error.runId !== undefined)
   assert.ok(performance.now() - start < 100, `${performance.now() - start} ms`)
   await aborted
-  assert.equal((await engine.runs())[0].status, 'cancelled')
+  assert.equal((await engine.runs()).runs[0].status, 'cancelled')
 })
 
 test('a signal that is aborted already begins nothing', async () => {
@@ -72,7 +72,7 @@ test('a signal that is aborted already begins nothing', async () => {
     await assert.rejects(work, { code: 'cancelled', cause: 'no' })
   }
   assert.equal(calls, 0)
-  assert.deepEqual(await engine.runs(), [])
+  assert.deepEqual(await engine.runs(), { runs: [], next: null })
 })
 
 test('listeners are taken off a signal that outlives its runs', async () => {
@@ -233,7 +233,7 @@ test('leaving a stream cancels its run, and one that nobody looks at never begin
   const idle = engine.stream('it', '')
   await idle.return()
   await assert.rejects(idle.outcome(), { code: 'cancelled' })
-  assert.equal((await engine.runs()).length, 1)
+  assert.equal((await engine.runs()).runs.length, 1)
 })
 
 test('a run in the background is awaited, watched and cancelled', async () => {

@@ -105,7 +105,7 @@ test('a failed run has an id and is taken up again', async () => {
   })
   const { runId } = await failure(() => engine.run('it', ''))
   assert.equal((await engine.resume(runId)).output, 'now')
-  const [summary] = await engine.runs()
+  const [summary] = (await engine.runs()).runs
   assert.deepEqual([summary.runId, summary.status, summary.error], [runId, 'completed', undefined])
 })
 
@@ -114,7 +114,7 @@ test('the journal keeps what a failed run failed with', async () => {
     throw new RaptorflowError('unavailable', 'down', { retry: { after: 20 } })
   })
   const { runId } = await failure(() => engine.run('it', ''))
-  const [{ error, status, target }] = await engine.runs()
+  const [{ error, status, target }] = (await engine.runs()).runs
   assert.deepEqual([status, target, error.code, error.reason, error.retry], ['failed', 'it', 'unavailable', 'down', { after: 20 }])
   const history = await engine.history(runId)
   assert.deepEqual([history[0].fact, history.at(-1).fact], ['execution_started', 'execution_failed'])

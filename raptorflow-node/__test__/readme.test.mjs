@@ -16,10 +16,10 @@ after(() => rmSync(folder, { recursive: true, force: true }))
 mkdirSync(join(folder, 'node_modules'))
 symlinkSync(fileURLToPath(new URL('..', import.meta.url)), join(folder, 'node_modules', 'raptorflow'), 'junction')
 
-/** The first JavaScript program of a page. */
-function program(page) {
+/** A JavaScript program of a page, by default the first. */
+function program(page, index = 0) {
   const text = readFileSync(new URL(`../../${page}`, import.meta.url), 'utf8')
-  return /^```js\n(.*?)^```/ms.exec(text)[1]
+  return [...text.matchAll(/^```js\n(.*?)^```/gms)][index][1]
 }
 
 async function run(code, environment = {}) {
@@ -65,4 +65,8 @@ test('the program of the front page calls its tool through a provider', async ()
 test('the program of the package runs', async () => {
   assert.match(await run(program('raptorflow-node/README.md')), /^HELLO [0-9a-f-]{36}\n$/)
   assert.ok(existsSync(join(folder, 'team.db')))
+})
+
+test('the workflow of the package asks and publishes', async () => {
+  assert.equal(await run(program('raptorflow-node/README.md', 1)), 'About lamps. (publish)\n')
 })

@@ -13,6 +13,7 @@ import {
   Report,
   type StandardSchema,
   tool,
+  Workflow,
 } from 'raptorflow'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
@@ -43,6 +44,18 @@ const pricing = new Agent({ name: 'pricing', instructions: 'Be brief.', tools: [
 new Agent({ name: 'pricing', instruction: 'x' })
 agent({ name: 'shout', execute: async (input: string, { signal, capability }) => (signal.aborted ? capability : input) })
 
+const flow = new Workflow({
+  name: 'flow',
+  steps: [
+    { name: 'draft', agent: pricing },
+    { name: 'ask', gate: { choices: [true, false] }, after: 'draft' },
+    { name: 'send', execute: (text: string, { idempotencyKey }) => text + idempotencyKey, after: ['ask'], retries: 1 },
+    { name: 'again', repeat: { workflow: { name: 'x' }, atMost: 2, until: { at: '/n', atLeast: 1 } }, timeout: 5 },
+  ],
+})
+// @ts-expect-error there is no such option
+new Workflow({ name: 'flow', steps: [{ name: 'draft', retrys: 1 }] })
+
 export async function main(engine: Engine): Promise<void> {
   engine.register(pricing)
   engine.registerModel('host:x', ({ messages, tools }) => ({ text: `${messages.length} ${tools.length}` }))
@@ -60,6 +73,15 @@ export async function main(engine: Engine): Promise<void> {
   void hit?.score
   // @ts-expect-error there is no such mode
   await kb.search('x', { mode: 'fuzzy' })
+  const run = await engine.start(flow, {}, { id: '0199c7f0-0000-7000-8000-000000000001' })
+  await engine.signal(run.id, 'ask', true, { by: 'anna' })
+  const { steps, forkedFrom } = await engine.state(await engine.fork(run.id, 2))
+  void [steps[0]?.took, forkedFrom?.at]
+  const { runs, next } = await engine.runs({ status: 'paused', startedAfter: new Date(), limit: 5 })
+  if (next !== null) same<(typeof runs)[number]['status'], 'running' | 'paused' | 'completed' | 'failed' | 'cancelled'>(true)
+  // @ts-expect-error there is no such status
+  await engine.runs({ status: 'done' })
+  same<number, Awaited<ReturnType<typeof engine.prune>>['removed']>(true)
   void new Report(outcome.output).toMarkdown()
   try {
     await engine.resume(outcome.runId)

@@ -10,12 +10,13 @@ use raptorflow_core::{
     runtime::Context,
     tool::FunctionTool,
     types::ToolSpec,
+    workflow::{StepFunction, WorkflowBuilder, WorkflowSpec},
 };
 use serde_json::Value;
 
 use crate::{
     callback::Callback,
-    convert::{data, native},
+    convert::{data, native, written},
 };
 
 /// A tool that is a user's function.
@@ -68,5 +69,34 @@ impl NativeAgent {
             async move { body.call(&ctx, input).await }
         });
         Ok(Self { agent: agent.into() })
+    }
+
+    /// A workflow of a spec as JSON, whose steps call users' functions by name.
+    #[napi(factory)]
+    pub fn of_workflow(
+        spec: String,
+        names: Vec<String>,
+        bodies: Vec<ClassInstance<'_, Callback>>,
+    ) -> napi::Result<Self> {
+        let mut builder = WorkflowBuilder::from_spec(native(data("workflow", &spec))?);
+        for (name, body) in names.into_iter().zip(&bodies) {
+            let body = Callback::clone(body);
+            let function = StepFunction::new(move |ctx: Context, input: Value| {
+                let body = body.clone();
+                async move { body.call(&ctx, input).await }
+            });
+            builder = builder.function(name, function);
+        }
+        Ok(Self { agent: native(builder.build())?.into() })
+    }
+
+    /// A workflow in TOML or JSON, as JSON.
+    #[napi]
+    pub fn read_workflow(text: String, format: String) -> napi::Result<String> {
+        let spec = match format.as_str() {
+            "toml" => WorkflowSpec::from_toml(&text),
+            _ => WorkflowSpec::from_json(&text),
+        };
+        native(spec.and_then(|spec| written(&spec)))
     }
 }

@@ -29,6 +29,12 @@ pub(crate) fn duration(field: &'static str, milliseconds: f64) -> Result<Duratio
     Duration::try_from_secs_f64(milliseconds / 1000.0).map_err(|err| refused(field, &err))
 }
 
+/// A number that JavaScript counts with; what is no count is 0.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast stops at the bounds")]
+pub(crate) fn count(number: f64) -> u64 {
+    number as u64
+}
+
 fn refused(field: &'static str, reason: &dyn fmt::Display) -> Error {
     let reason = reason.to_string();
     // A place in JSON text that the user never saw helps nobody.

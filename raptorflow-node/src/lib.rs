@@ -11,8 +11,12 @@
 
 mod agent;
 mod callback;
+mod control;
 mod convert;
 mod engine;
 mod error;
 mod event;
+mod pack;
 mod rag;
+mod run;
+mod upkeep;

@@ -6,11 +6,14 @@ import { call, countOf, settle } from './error.js'
 import { EventBus } from './event.js'
 import { toJson } from './json.js'
 import { type ModelFunction, type ModelOptions, nativeModel } from './model.js'
-import { Cancellation, NativeEngine } from '../native.js'
+import { Cancellation, type NativeAgent, NativeEngine, type NativeRun } from '../native.js'
 import { nativePack, Pack } from './pack.js'
 import { type KnowledgeBase, nativeKnowledgeBase } from './rag.js'
-import { cancellable, entries, type Entry, outcome, type Outcome, Run, type RunSummary, Stream, summaries } from './run.js'
+import { cancellable, outcome, type Outcome, Run, Stream } from './run.js'
+import { entries, type Entry, page, type RunPage, type RunState, type RunStatus, state } from './state.js'
 import { nativeTool, type Tool } from './tool.js'
+import { type Archive, archive, type Erased, pathOf, type Pruned, type Retention } from './upkeep.js'
+import { nativeWorkflow, Workflow } from './workflow.js'
 
 /** What an engine is made of besides its storage. */
 export interface EngineOptions {
@@ -20,6 +23,12 @@ export interface EngineOptions {
   readonly tools?: readonly Tool[]
   /** The tenant of runs that name none. */
   readonly tenant?: string
+  /**
+   * The name of this process as the owner of runs; by default one that no other process has.
+   *
+   * A name that outlives a restart lets the new process take its runs up at once; never give it to two at a time.
+   */
+  readonly owner?: string
 }
 
 /** What applies to new and resumed runs alike. */
@@ -38,12 +47,25 @@ export interface ResumeOptions {
 export interface RunOptions extends ResumeOptions {
   /** One capability of the agent; the input must fit its schema. */
   readonly capability?: string
+  /** The id of the run, a UUID, for a host that must know it before the run begins; a new one by default. */
+  readonly id?: string
 }
 
-/** Which of the runs, or of the entries of a run, are wanted. */
-export interface ListOptions<From> {
-  /** Only what comes after this run. */
-  readonly after?: From
+/** What an engine runs: a name that it knows, or an agent or workflow itself. */
+export type Target = string | Agent | Workflow
+
+/** Which runs are wanted. */
+export interface RunFilter {
+  /** How far they are; any by default. */
+  readonly status?: RunStatus
+  /** What they run: the name of an agent, a workflow or an orchestration. */
+  readonly target?: string
+  /** They began at this time or later: a date, or RFC 3339. */
+  readonly startedAfter?: Date | string
+  /** They began before this time. */
+  readonly startedBefore?: Date | string
+  /** Their ids come after this one; the `next` of the page before. */
+  readonly after?: string
   /** At most this many; 100 by default. */
   readonly limit?: number
 }
@@ -67,16 +89,27 @@ export class Engine {
    *
    * It waits for the storage, which takes some milliseconds for a file.
    */
-  constructor(storage?: string, options: EngineOptions = {}) {
+  constructor(storage?: string, options?: EngineOptions)
+  /** @internal */
+  constructor(native: NativeEngine)
+  constructor(storage?: string | NativeEngine, options: EngineOptions = {}) {
     const { tools = [], ...rest } = options
-    const text = toJson(snake({ ...rest, storage }), 'options')
-    this.#native = call(() => new NativeEngine(text, tools.map(nativeTool)))
+    const open = (): NativeEngine =>
+      storage instanceof NativeEngine
+        ? storage
+        : new NativeEngine(toJson(snake({ ...rest, storage }), 'options'), tools.map(nativeTool))
+    this.#native = call(open)
     this.bus = new EventBus(this.#native)
   }
 
-  /** Makes an agent known. */
-  register(agent: Agent): void {
-    call(() => this.#native.register(nativeAgent(agent)))
+  /** The same engine for another tenant: its runs, and the questions about them, are that tenant's. */
+  forTenant(tenant: string): Engine {
+    return new Engine(call(() => this.#native.forTenant(tenant)))
+  }
+
+  /** Makes an agent or a workflow known; a name is given once. */
+  register(agent: Agent | Workflow): void {
+    call(() => this.#native.register(nativeOf(agent)))
   }
 
   /** Makes a function known as a model, under a full name like `host:model`. */
@@ -102,14 +135,18 @@ export class Engine {
     this.#native.useKnowledge(nativeKnowledgeBase(knowledge))
   }
 
-  /** Asks an agent and waits for its answer; an error has the `runId`, which can be resumed. */
+  /**
+   * Asks an agent, or runs a workflow, and waits for the answer; an error has the `runId`, which can be resumed.
+   *
+   * What is given itself and not by name becomes known under its name, unless the name is taken.
+   */
   // The answer's form is the agent's affair.
   // eslint-disable-next-line @typescript-eslint/no-explicit-any
-  async run<Output = any>(agent: Agent | string, input: unknown, options: RunOptions = {}): Promise<Outcome<Output>> {
+  async run<Output = any>(agent: Target, input: unknown, options: RunOptions = {}): Promise<Outcome<Output>> {
     const { signal, ...rest } = options
     const text = ask(agent, input, rest)
     const cancellation = new Cancellation()
-    return outcome<Output>(await cancellable(signal, cancellation, () => this.#native.run(text, cancellation)))
+    return outcome<Output>(await cancellable(signal, cancellation, () => this.#native.run(text, thing(agent), cancellation)))
   }
 
   /**
@@ -122,17 +159,18 @@ export class Engine {
    * ```
    */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any
-  stream<Output = any>(agent: Agent | string, input: unknown, options: RunOptions = {}): Stream<Output> {
+  stream<Output = any>(agent: Target, input: unknown, options: RunOptions = {}): Stream<Output> {
     return new Stream(() => this.start<Output>(agent, input, options))
   }
 
-  /** Asks an agent in the background. */
+  /** Asks an agent, or runs a workflow, in the background. */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any
-  async start<Output = any>(agent: Agent | string, input: unknown, options: RunOptions = {}): Promise<Run<Output>> {
+  async start<Output = any>(agent: Target, input: unknown, options: RunOptions = {}): Promise<Run<Output>> {
     const { signal, ...rest } = options
     const text = ask(agent, input, rest)
     const cancellation = new Cancellation()
-    return Run.begin<Output>((ended) => this.#native.start(text, cancellation, ended), signal, cancellation)
+    const start = (ended: () => void): Promise<NativeRun> => this.#native.start(text, thing(agent), cancellation, ended)
+    return Run.begin<Output>(start, signal, cancellation)
   }
 
   /**
@@ -153,10 +191,41 @@ export class Engine {
     await settle(() => this.#native.cancel(run))
   }
 
-  /** The runs of the engine's tenant, oldest first. */
-  async runs({ after, limit = 100 }: ListOptions<string> = {}): Promise<RunSummary[]> {
+  /**
+   * Answers a gate of a run, or says something to it; a run that is not at work finds it when it is resumed.
+   *
+   * The name of a gate is its path: its name, behind the names of the steps that it is inside of, joined with `/`.
+   * The error is `not_found` for an unknown run or gate, `conflict` when the run has ended or the gate was answered,
+   * `invalid_input` when the gate does not take this answer, and `permission_denied` when it takes none from `by`.
+   */
+  async signal(run: string, name: string, value: unknown, options: { readonly by?: string } = {}): Promise<void> {
+    const text = toJson(value, 'value')
+    await settle(() => this.#native.signal(run, name, text, options.by))
+  }
+
+  /** Asks a workflow to begin nothing new; what is under way goes on, and `resume` lets it go on. */
+  async pause(run: string): Promise<void> {
+    await settle(() => this.#native.pause(run))
+  }
+
+  /** The id of a new run with the first `at` entries of another; `resume` continues it. */
+  async fork(run: string, at: number): Promise<string> {
+    countOf('at', 0, at)
+    return settle(() => this.#native.fork(run, at))
+  }
+
+  /** What a run looks like after its first `at` entries, or now. */
+  async state(run: string, at?: number): Promise<RunState> {
+    if (at !== undefined) countOf('at', 0, at)
+    return state(await settle(() => this.#native.state(run, at)))
+  }
+
+  /** The runs of the engine's tenant that a filter lets through, oldest first, a page at a time. */
+  async runs(filter: RunFilter = {}): Promise<RunPage> {
+    const { limit = 100, ...rest } = filter
     countOf('limit', 0, limit)
-    return summaries(await settle(() => this.#native.runs(after, limit)))
+    const text = toJson(snake({ ...rest, limit }), 'filter')
+    return page(await settle(() => this.#native.runs(text)))
   }
 
   /** What happened in a run, oldest first, from a sequence number on. */
@@ -165,6 +234,46 @@ export class Engine {
     countOf('from', 0, from)
     countOf('limit', 0, limit)
     return entries(await settle(() => this.#native.history(run, from, limit)))
+  }
+
+  /** Removes ended runs of the engine's tenant that fulfill every condition of a policy, which must have one. */
+  async prune(policy: Retention): Promise<Pruned> {
+    const text = toJson(snake(policy), 'policy')
+    return JSON.parse(await settle(() => this.#native.prune(text))) as Pruned
+  }
+
+  /** Removes a run of the engine's tenant, however far it is; one that a process works on is a `conflict`. */
+  async remove(run: string): Promise<void> {
+    await settle(() => this.#native.remove(run))
+  }
+
+  /**
+   * Forgets everything of a tenant.
+   *
+   * Runs of it that are at work stop at their next entry; knowledge bases that are open keep what they have in memory.
+   */
+  async eraseTenant(tenant: string): Promise<Erased> {
+    return JSON.parse(await settle(() => this.#native.eraseTenant(tenant))) as Erased
+  }
+
+  /** Writes everything of a tenant to a file. */
+  async exportTenant(tenant: string, path: string | URL): Promise<Archive> {
+    return archive(await settle(() => this.#native.exportTenant(tenant, pathOf(path))))
+  }
+
+  /** Reads what `exportTenant` wrote into a tenant that is empty; one that has data is a `conflict`. */
+  async importTenant(tenant: string, path: string | URL): Promise<Archive> {
+    return archive(await settle(() => this.#native.importTenant(tenant, pathOf(path))))
+  }
+
+  /** Writes every tenant of the store to a file, while the engine works. */
+  async snapshot(path: string | URL): Promise<Archive> {
+    return archive(await settle(() => this.#native.snapshot(pathOf(path))))
+  }
+
+  /** Reads what `snapshot` wrote into a store without tenants. */
+  async restore(path: string | URL): Promise<Archive> {
+    return archive(await settle(() => this.#native.restore(pathOf(path))))
   }
 
   /** Stops what works in the background, waits for it at most 5 seconds, and closes the storage. */
@@ -178,11 +287,21 @@ export class Engine {
   }
 }
 
-function ask(agent: Agent | string, input: unknown, options: Omit<RunOptions, 'signal'>): string {
-  const { capability, ...how } = options
+/** The native half of what a user gave as an agent or workflow itself. */
+function nativeOf(agent: Agent | Workflow): NativeAgent {
+  return agent instanceof Workflow ? nativeWorkflow(agent) : nativeAgent(agent)
+}
+
+/** The native half of what is to run, where it was not given by name. */
+function thing(agent: Target): NativeAgent | undefined {
+  return typeof agent === 'string' ? undefined : nativeOf(agent)
+}
+
+function ask(agent: Target, input: unknown, options: Omit<RunOptions, 'signal'>): string {
+  const { capability, id, ...how } = options
   const name = typeof agent === 'string' ? agent : agent.name
   // Apart from the rest, so that the path in an error begins with `input`.
   const given = toJson(input, 'input')
-  const rest = toJson({ agent: name, capability, how }, 'options')
+  const rest = toJson({ agent: name, capability, id, how }, 'options')
   return `${rest.slice(0, -1)},"input":${given}}`
 }

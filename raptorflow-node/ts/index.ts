@@ -13,7 +13,7 @@ export {
   type Retrieval,
 } from './agent.js'
 export type { CallContext } from './callback.js'
-export { Engine, type EngineOptions, type ListOptions, type ResumeOptions, type RunOptions } from './engine.js'
+export { Engine, type EngineOptions, type ResumeOptions, type RunFilter, type RunOptions, type Target } from './engine.js'
 export { type Diagnostic, type ErrorCode, errorCodes, type ErrorOptions, RaptorflowError, type Retry } from './error.js'
 export {
   type BusStats,
@@ -62,6 +62,18 @@ export {
   type SearchOptions,
   type Vector,
 } from './rag.js'
-export { type Entry, type Finish, type Money, type Outcome, Run, type RunSummary, Stream } from './run.js'
+export { type Finish, type Money, type Outcome, Run, Stream } from './run.js'
 export type { Infer, JsonSchema, SchemaLike, StandardSchema } from './schema.js'
+export type { Entry, RunPage, RunState, RunStatus, RunSummary, StepState } from './state.js'
 export { type Effects, Tool, tool, type ToolOptions } from './tool.js'
+export type { Archive, Erased, Pruned, Retention } from './upkeep.js'
+export {
+  type Compensation,
+  type Condition,
+  type Gate,
+  type Repeat,
+  type StepFunction,
+  Workflow,
+  type WorkflowOptions,
+  type WorkflowStep,
+} from './workflow.js'

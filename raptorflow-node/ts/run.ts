@@ -1,6 +1,6 @@
 // Runs: their outcomes, their events, what is recorded of them.
 
-import { camel, milliseconds } from './data.js'
+import { camel } from './data.js'
 import { fromNative, RaptorflowError, settle } from './error.js'
 import { type Event, Subscription } from './event.js'
 import type { Passage, Usage } from './model.js'
@@ -35,80 +35,12 @@ export interface Outcome<Output = any> {
   readonly passages: readonly Passage[]
 }
 
-/** What is known of a run from its journal. */
-export interface RunSummary {
-  readonly runId: string
-  /** What runs: the name of an agent or of an orchestration. */
-  readonly target: string
-  readonly status: 'running' | 'completed' | 'failed' | 'cancelled' | (string & {})
-  /** When it began, RFC 3339 in UTC. */
-  readonly started: string
-  readonly ended?: string
-  /** How many entries its journal has. */
-  readonly entries: number
-  readonly usage: Usage
-  readonly cost: Money | null
-  readonly modelCalls: number
-  readonly toolCalls: number
-  /** Why it failed. */
-  readonly error: RaptorflowError | undefined
-}
-
-/** One fact of a run's journal. */
-export interface Entry {
-  /** Its place in the journal, from 0. */
-  readonly sequence: number
-  /** When it was appended, RFC 3339 in UTC. */
-  readonly time: string
-  /** The place inside the run, steps joined with `/`; empty at its top. */
-  readonly path: string
-  /** What happened, for example `model_responded`. */
-  readonly fact: string
-  /** What there is to know about it, as the core writes it. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
-  readonly data: any
-}
-
 /** The outcome that the native side wrote. */
 export function outcome<Output>(text: string): Outcome<Output> {
   const { usage, passages = [], ...rest } = camel<Outcome<Output>>(JSON.parse(text) as object)
   const { output } = rest
   const said = typeof output === 'string' ? output : JSON.stringify(output)
   return { ...rest, text: said, usage: camel<Usage>(usage), passages }
-}
-
-interface WrittenError {
-  readonly kind: RaptorflowError['code']
-  readonly operation: string
-  readonly message: string
-  readonly context?: readonly (readonly [string, string])[]
-  readonly retry: 'never' | 'soon' | 'exhausted' | { readonly after: { readonly secs: number; readonly nanos: number } }
-}
-
-/** The summaries that the native side wrote. */
-export function summaries(text: string): RunSummary[] {
-  return (JSON.parse(text) as object[]).map((it) => {
-    const { usage, cost = null, error, ...rest } = camel<RunSummary & { error?: WrittenError }>(it)
-    return { ...rest, usage: camel<Usage>(usage), cost, error: error && recorded(error) }
-  })
-}
-
-function recorded({ kind, operation, message, context = [], retry }: WrittenError): RaptorflowError {
-  return new RaptorflowError(kind, message, {
-    operation,
-    context: Object.fromEntries(context),
-    retry: typeof retry === 'object' ? { after: milliseconds(retry.after) } : retry,
-  })
-}
-
-/** The entries that the native side wrote. */
-export function entries(text: string): Entry[] {
-  type Written = Omit<Entry, 'fact' | 'data'> & { readonly fact: string | object }
-  return (JSON.parse(text) as Written[]).map(({ fact, ...rest }) => {
-    // A fact without fields is its name alone.
-    const [name, data] = typeof fact === 'string' ? [fact, {}] : (Object.entries(fact)[0] as [string, unknown])
-    return { ...rest, fact: name, data }
-  })
 }
 
 /** Does native work that a signal cancels. */

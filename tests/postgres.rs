@@ -16,6 +16,8 @@
 //! # Ok::<(), String>(())
 //! ```
 //!
+//! The user `locked` needs a password there, once a test has made it; all others need none.
+//!
 //! A shell guards each server: it ends the server and removes the folder once the pipe from this process is closed,
 //! which a `kill -9` of this process does too.
 //! PostgreSQL refuses to run as the superuser, so such a process lends it the user `nobody`.
@@ -47,7 +49,7 @@ bin=$1 folder=$2 port=$3; shift 3
 trap '' INT TERM HUP
 serve() {
     "$bin/postgres" -D "$folder/data" -c listen_addresses=127.0.0.1 -c "port=$port" \
-        -c unix_socket_directories= "$@" </dev/null >>"$folder/log" 2>&1 &
+        -c unix_socket_directories= -c "hba_file=$folder/hba" "$@" </dev/null >>"$folder/log" 2>&1 &
     pid=$!
     until "$bin/pg_isready" -q -h 127.0.0.1 -p "$port"; do
         kill -0 "$pid" 2>/dev/null || return 1
@@ -56,17 +58,19 @@ serve() {
 }
 # After a kill the old children may hold the memory for a moment.
 serve_soon() { for _ in 1 2 3 4 5 6 7 8 9 10; do serve "$@" && return; wait "$pid"; sleep 0.2; done; return 1; }
-end() { kill "-$1" "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; }
+end() { kill "-$@" 2>/dev/null; wait "$pid" 2>/dev/null; }
 "$bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --no-locale --no-sync >"$folder/log" 2>&1 &&
+    printf 'host all locked 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n' >"$folder/hba" &&
     serve "$@" && echo ready || echo failed
 while read -r word; do
     case $word in
-        kill) end KILL && echo ready || echo ready ;;
-        stop) end INT && echo ready || echo ready ;;
+        # Its children too, which else do what they were asked for before they notice.
+        kill) end KILL "$pid" $(pgrep -P "$pid"); echo ready ;;
+        stop) end INT "$pid"; echo ready ;;
         start) serve_soon "$@" && echo ready || echo failed ;;
     esac
 done
-end QUIT
+end QUIT "$pid"
 rm -rf "$folder"
 "#;
 

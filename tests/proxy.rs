@@ -1,4 +1,4 @@
-//! A proxy on the loopback address that loses the answer to a request, with the connection.
+//! A proxy on the loopback address that loses answers with their connection, or keeps them back.
 
 use std::sync::{
     Arc,
@@ -11,6 +11,7 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
+    sync::watch,
 };
 
 /// The proxy; its tasks end with the Tokio runtime.
@@ -20,10 +21,13 @@ pub struct Proxy {
     state: Arc<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     lose: AtomicBool,
     lost: AtomicUsize,
+    /// How many answers pass before the rest is kept back.
+    passes: AtomicUsize,
+    silent: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -34,7 +38,12 @@ impl Proxy {
     pub async fn before(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let state = Arc::new(State::default());
+        let state = Arc::new(State {
+            lose: AtomicBool::new(false),
+            lost: AtomicUsize::new(0),
+            passes: AtomicUsize::new(usize::MAX),
+            silent: watch::Sender::new(false),
+        });
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -61,6 +70,24 @@ impl Proxy {
     #[must_use]
     pub fn lost(&self) -> usize {
         self.state.lost.load(Ordering::SeqCst)
+    }
+
+    /// Lets so many answers pass and keeps back what follows, on every connection; requests still arrive.
+    pub fn hang_after(&self, answers: usize) {
+        self.state.silent.send_replace(false);
+        self.state.passes.store(answers, Ordering::SeqCst);
+    }
+
+    /// Gives out what was kept back, and keeps nothing back any more.
+    pub fn go_on(&self) {
+        self.hang_after(usize::MAX);
+    }
+
+    /// Waits until an answer is kept back.
+    pub async fn hangs(&self) {
+        let mut silent = self.state.silent.subscribe();
+        // The state outlives the waiting.
+        let _ = silent.wait_for(|silent| *silent).await;
     }
 }
 
@@ -89,6 +116,12 @@ async fn answer(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, state: &State
         if state.lose.swap(false, Ordering::SeqCst) {
             state.lost.fetch_add(1, Ordering::SeqCst);
             return;
+        }
+        let pass = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
+        if state.passes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, pass).is_err() {
+            let mut silent = state.silent.subscribe();
+            state.silent.send_replace(true);
+            let _ = silent.wait_for(|silent| !*silent).await;
         }
         if to.write_all(&bytes[..count]).await.is_err() {
             return;

@@ -13,6 +13,10 @@ mod child;
 mod model;
 #[cfg(unix)]
 mod postgres;
+#[cfg(unix)]
+mod restart;
+#[cfg(unix)]
+mod runs;
 mod sqlite;
 mod upkeep;
 
@@ -29,7 +33,9 @@ fn main() -> ExitCode {
     trials.extend(model::trials());
     trials.extend(sqlite::trials());
     #[cfg(unix)]
-    trials.extend(postgres::trials(&required));
+    for of in [postgres::trials, restart::trials, runs::trials] {
+        trials.extend(of(&required));
+    }
     trials.extend(upkeep::trials());
     run(&Arguments::from_args(), trials).exit_code()
 }

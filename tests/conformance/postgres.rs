@@ -14,12 +14,13 @@ use raptorflow_tests::{postgres::Server, proxy::Proxy};
 use crate::backends::block_on;
 
 /// Nothing here takes as long; a test that waits in vain says so instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn trials(required: &str) -> Vec<Trial> {
     let must = required.split(',').any(|name| name.trim() == "postgres");
-    let shared =
-        |name: &str, test: fn(&'static Server)| trial(name, must, move || Server::shared().map(test));
+    let shared = |name: &str, test: fn(&'static Server)| {
+        trial(&format!("postgres::{name}"), must, move || Server::shared().map(test))
+    };
     vec![
         shared("a_waiter_hears_of_an_append_of_another_process", a_waiter_hears_of_another_process),
         shared("a_waiter_hears_of_an_append_of_its_own_process", a_waiter_hears_of_its_own_process),
@@ -31,12 +32,17 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
         shared("the_schema_of_another_program_is_refused_unchanged", another_program_is_refused_unchanged),
         shared("many_openings_of_one_new_schema_all_succeed", many_openings_all_succeed),
         shared("an_address_where_nobody_is_says_so", an_address_where_nobody_is_says_so),
+        shared("a_wrong_password_is_an_error_without_it", a_wrong_password_is_an_error_without_it),
     ]
 }
 
 /// A test that is left out where there is no server.
-fn trial(name: &str, must: bool, test: impl FnOnce() -> Result<(), String> + Send + 'static) -> Trial {
-    Trial::ignorable_test(format!("postgres::{name}"), move || match test() {
+pub(crate) fn trial(
+    name: &str,
+    must: bool,
+    test: impl FnOnce() -> Result<(), String> + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || match test() {
         Ok(()) => Ok(Completion::Completed),
         Err(absent) if must => Err(Failed::from(format!("required, but absent: {absent}"))),
         Err(absent) => Ok(Completion::ignored_with(absent)),
@@ -44,7 +50,7 @@ fn trial(name: &str, must: bool, test: impl FnOnce() -> Result<(), String> + Sen
 }
 
 /// Runs a test that must end.
-fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     block_on(async { tokio::time::timeout(PATIENCE, test).await.expect("the test takes too long") });
 }
 
@@ -61,7 +67,7 @@ async fn open(address: &str) -> Storage {
     Storage::open(address).await.unwrap()
 }
 
-fn records<'a>(stream: &'a str, records: &[&'static str]) -> Append<'a> {
+pub(crate) fn records<'a>(stream: &'a str, records: &[&'static str]) -> Append<'a> {
     Append { records: records.iter().map(|record| (*record).into()).collect(), ..Append::to(stream) }
 }
 
@@ -221,5 +227,21 @@ fn an_address_where_nobody_is_says_so(server: &'static Server) {
         assert_eq!(refused(&missing).await.kind(), ErrorKind::NotFound);
         let nameless = format!("{}&user=nobody_of_this_name", server.address());
         assert_eq!(refused(&nameless).await.kind(), ErrorKind::Unauthenticated);
+    });
+}
+
+fn a_wrong_password_is_an_error_without_it(server: &'static Server) {
+    run(async {
+        server
+            .sql(
+                "public",
+                "CREATE ROLE locked LOGIN PASSWORD 'right'; GRANT CREATE ON DATABASE postgres TO locked",
+            )
+            .unwrap();
+        let address = server.fresh().replace("postgres@", "locked:right@");
+        open(&address).await.close().await.unwrap();
+        let err = refused(&address.replace("right", "hidden")).await;
+        assert_eq!((err.kind(), err.retry()), (ErrorKind::Unauthenticated, Retry::Never));
+        assert!(!format!("{err:#} {err:?}").contains("hidden"));
     });
 }

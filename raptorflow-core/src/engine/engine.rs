@@ -14,7 +14,7 @@ use futures_util::poll;
 use crate::{
     agent::{Agent, AgentInput, AgentOutput, AgentRegistry, Means, Session},
     engine::{EngineBuilder, Outcome, ResumeRequest, Run, RunRequest, Target},
-    error::{Error, ErrorKind, Result},
+    error::{Error, ErrorKind, Result, Retry},
     event::Bus,
     journal::{Entry, Fact, Journal, Journals, Opened, RunFilter, RunPage},
     model::Model,
@@ -147,6 +147,8 @@ impl Engine {
     /// # Errors
     /// `NotFound` for an unknown agent, and what the agent, its model or the storage says; the error's context has
     /// the `run`, which can be resumed.
+    /// `Unavailable` or `Conflict` with [`Retry::Soon`] when the store was out of reach while the run worked, or the
+    /// lease was lost: what is tried again is the resume, not the run.
     ///
     /// # Cancellation
     /// Dropping the future stops the work; the run can be resumed.
@@ -368,7 +370,8 @@ impl Engine {
             Ok(output) => {
                 // Moved into the fact and back: an answer may be large.
                 let fact = Fact::ExecutionCompleted { output: output.output, finish: output.finish };
-                journal.finish(ctx, std::slice::from_ref(&fact)).await.map_err(|err| of_run(err, run))?;
+                let recorded = journal.finish(ctx, std::slice::from_ref(&fact)).await;
+                recorded.map_err(|err| unrecorded(of_run(err, run), run))?;
                 let Fact::ExecutionCompleted { output: answer, .. } = fact else {
                     return Err(Error::new(ErrorKind::Internal, "engine.run", "a fact changed its kind"));
                 };
@@ -378,10 +381,12 @@ impl Engine {
             }
             Err(err) if journal.is_lost() => {
                 let message = "the run lost its lease while it worked; it can be resumed";
-                Err(Error::new(ErrorKind::Conflict, "engine.run", message).with("run", run).caused_by(err))
+                let lost = Error::new(ErrorKind::Conflict, "engine.run", message).with("run", run);
+                Err(lost.retryable(Retry::Soon).caused_by(err))
             }
             Err(err) => {
                 let err = of_run(err, run);
+                let err = if journal.is_broken() { unrecorded(err, run) } else { err };
                 let fact = match err.kind() {
                     ErrorKind::Cancelled if self.is_stopping() => return Err(err),
                     ErrorKind::Cancelled if ctx.cancel().is_cancelled() => Fact::ExecutionCancelled,
@@ -456,6 +461,16 @@ impl Drop for Active {
     fn drop(&mut self) {
         self.engine.active().remove(&self.run);
     }
+}
+
+/// The error of a run whose store could not be reached: whether the write was done is what a resume finds out.
+fn unrecorded(err: Error, run: RunId) -> Error {
+    if err.kind() != ErrorKind::Unavailable {
+        return err;
+    }
+    let message = "the store could not be reached while the run worked; it can be resumed";
+    let error = Error::new(ErrorKind::Unavailable, "engine.run", message).with("run", run);
+    error.retryable(Retry::Soon).caused_by(err)
 }
 
 /// Names the run, where the error does not yet.

@@ -93,8 +93,14 @@ impl Connector {
         tokio::select! {
             biased;
             done = statement => done.map_err(|err| Fault::new(operation, err)),
-            () = self.clock.sleep(self.config.statement_timeout + GRACE) => Err(Fault::silent(operation)),
+            fault = self.silence(operation) => Err(fault),
         }
+    }
+
+    /// Ends when a statement that began now should have ended, with what that means.
+    pub(super) async fn silence(&self, operation: &'static str) -> Fault {
+        self.clock.sleep(self.config.statement_timeout + GRACE).await;
+        Fault::silent(operation)
     }
 
     /// Time since some fixed point.

@@ -78,7 +78,12 @@ impl PostgresStore {
             let connector = Arc::clone(&connector);
             async move {
                 let mut conn = connector.attempt("storage.open").await.map_err(Fault::into_error)?;
-                format::prepare(&connector, &mut conn).await?;
+                // The server ends a statement that takes too long; a network that swallows everything does not.
+                tokio::select! {
+                    biased;
+                    prepared = format::prepare(&connector, &mut conn) => prepared?,
+                    fault = connector.silence("storage.open") => return Err(fault.into_error()),
+                }
                 Ok(conn)
             }
         };

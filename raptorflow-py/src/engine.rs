@@ -24,6 +24,7 @@ use crate::{
     run::{Ask, Caller, Run, Stream, outcome_object},
     runtime::{tasks, wait},
     state::{Wanted, entry_object, page_object, state_object},
+    upkeep::{Policy, archive_object, erased_object, pruned_object},
 };
 
 /// Agents, models, journals and a bus.
@@ -55,9 +56,14 @@ impl Engine {
             builder = builder.tool(tool.get().core());
         }
         if let Some(tenant) = tenant {
-            builder = builder.tenant(TenantId::new(tenant).map_err(|err| raise(py, &err))?);
+            builder = builder.tenant(tenant_id(py, tenant)?);
         }
         wait(py, builder.build()).map(Self)
+    }
+
+    /// The same engine for another tenant.
+    fn for_tenant(&self, py: Python<'_>, tenant: &str) -> PyResult<Self> {
+        Ok(Self(self.0.for_tenant(tenant_id(py, tenant)?)))
     }
 
     fn register(&self, py: Python<'_>, agent: &Agent) -> PyResult<()> {
@@ -189,6 +195,59 @@ impl Engine {
         })
     }
 
+    fn prune<'py>(&self, py: Python<'py>, bridge: &Bridge, policy: Policy) -> PyResult<Bound<'py, PyAny>> {
+        let engine = self.0.clone();
+        let policy = policy.retention().map_err(|err| raise(py, &err))?;
+        bridge.spawn(py, async move { engine.prune(&policy).await }, pruned_object)
+    }
+
+    fn remove<'py>(&self, py: Python<'py>, bridge: &Bridge, run: &str) -> PyResult<Bound<'py, PyAny>> {
+        let (engine, run) = (self.0.clone(), run_id(py, run)?);
+        bridge.spawn(py, async move { engine.remove(run).await }, |py, ()| Ok(py.None()))
+    }
+
+    fn erase_tenant<'py>(
+        &self,
+        py: Python<'py>,
+        bridge: &Bridge,
+        tenant: &str,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (engine, tenant) = (self.0.clone(), tenant_id(py, tenant)?);
+        bridge.spawn(py, async move { engine.erase_tenant(&tenant).await }, erased_object)
+    }
+
+    fn export_tenant<'py>(
+        &self,
+        py: Python<'py>,
+        bridge: &Bridge,
+        tenant: &str,
+        path: PathBuf,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (engine, tenant) = (self.0.clone(), tenant_id(py, tenant)?);
+        bridge.spawn(py, async move { engine.export_tenant(&tenant, path).await }, archive_object)
+    }
+
+    fn import_tenant<'py>(
+        &self,
+        py: Python<'py>,
+        bridge: &Bridge,
+        tenant: &str,
+        path: PathBuf,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (engine, tenant) = (self.0.clone(), tenant_id(py, tenant)?);
+        bridge.spawn(py, async move { engine.import_tenant(&tenant, path).await }, archive_object)
+    }
+
+    fn snapshot<'py>(&self, py: Python<'py>, bridge: &Bridge, path: PathBuf) -> PyResult<Bound<'py, PyAny>> {
+        let engine = self.0.clone();
+        bridge.spawn(py, async move { engine.snapshot(path).await }, archive_object)
+    }
+
+    fn restore<'py>(&self, py: Python<'py>, bridge: &Bridge, path: PathBuf) -> PyResult<Bound<'py, PyAny>> {
+        let engine = self.0.clone();
+        bridge.spawn(py, async move { engine.restore(path).await }, archive_object)
+    }
+
     /// The names of the agents.
     fn agents(&self) -> Vec<String> {
         self.0.agents().list().iter().map(|agent| agent.name().to_string()).collect()
@@ -219,6 +278,10 @@ pub(crate) fn core_runtime(py: Python<'_>) -> PyResult<Runtime> {
 
 fn run_id(py: Python<'_>, text: &str) -> PyResult<RunId> {
     text.parse().map_err(|err| raise(py, &err))
+}
+
+fn tenant_id(py: Python<'_>, text: &str) -> PyResult<TenantId> {
+    TenantId::new(text).map_err(|err| raise(py, &err))
 }
 
 /// A pack that was read and checked.

@@ -14,6 +14,7 @@ mod rag;
 mod run;
 mod runtime;
 mod state;
+mod upkeep;
 mod wake;
 
 #[pyo3::pymodule(gil_used = false)]

@@ -195,6 +195,53 @@ class RunPage(_Data):
         return len(self.runs)
 
 
+class Pruned(_Data):
+    """What a policy did, in numbers of runs."""
+
+    __slots__ = ("removed", "kept", "unreadable")
+
+    removed: int
+    kept: int
+    """Those that were left, those that cannot be read included."""
+    unreadable: int
+    """Those whose end cannot be read; they were left."""
+
+    def __init__(self, removed: int, kept: int, unreadable: int) -> None:
+        self.removed = removed
+        self.kept = kept
+        self.unreadable = unreadable
+
+
+class Erased(_Data):
+    """How much of a tenant was forgotten."""
+
+    __slots__ = ("keys", "streams", "leases")
+
+    def __init__(self, keys: int, streams: int, leases: int) -> None:
+        self.keys = keys
+        self.streams = streams
+        self.leases = leases
+
+
+class Archive(_Data):
+    """What a file holds that a tenant or a store was written to."""
+
+    __slots__ = ("tenants", "keys", "streams", "records", "digest")
+
+    tenants: int
+    keys: int
+    streams: int
+    records: int
+    """How many records of streams."""
+    digest: str
+    """The SHA-256 in its last line: two archives with the same one are the same."""
+
+    def __init__(self, **fields: Any) -> None:
+        fields["digest"] = fields.pop("sha256")
+        for name in self.__slots__:
+            setattr(self, name, fields[name])
+
+
 class Entry(_Data):
     """One recorded fact of a run."""
 

@@ -6,7 +6,7 @@ from typing import Any, Callable, Sequence, TypeVar, overload
 
 from . import _raptorflow
 from ._agent import Agent, FunctionAgent
-from ._data import ChatRequest, Entry, Outcome, RunPage, RunSummary
+from ._data import Archive, ChatRequest, Entry, Erased, Outcome, Pruned, RunPage, RunSummary
 from ._events import EventBus
 from ._pack import Pack
 from ._rag import KnowledgeBase
@@ -63,6 +63,13 @@ class Engine:
             owner=owner,
         )
         self._loaders: Loaders = {}
+
+    def for_tenant(self, tenant: str) -> Engine:
+        """The same engine for another tenant: its runs, and the questions about them, are that tenant's."""
+        other = Engine.__new__(type(self))
+        other._native = self._native.for_tenant(tenant)
+        other._loaders = self._loaders
+        return other
 
     def register(self, *agents: Agent[Any] | FunctionAgent[..., Any] | Workflow) -> None:
         """Makes agents and workflows known; one whose name is taken is an `AlreadyExistsError`."""
@@ -315,6 +322,56 @@ class Engine:
     async def history(self, run_id: str, *, start: int = 0, limit: int = 1000) -> list[Entry]:
         """What is recorded of a run, oldest first, from a sequence number on."""
         return [Entry(**each) for each in await self._native.history(current_bridge(), run_id, start, limit)]
+
+    async def prune(
+        self,
+        *,
+        max_age: float | timedelta | None = None,
+        keep_last: int | None = None,
+        failed: bool = False,
+    ) -> Pruned:
+        """Removes ended runs of the engine's tenant that fulfill every condition; there must be one.
+
+        Args:
+            max_age: They ended this many seconds ago or longer.
+            keep_last: At least this many runs that ended come after them.
+            failed: Whether failed runs count as ended, though they can be resumed.
+        """
+        policy = {"max_age": seconds(max_age), "keep_last": keep_last, "failed": failed}
+        return Pruned(**await self._native.prune(current_bridge(), policy))
+
+    async def remove(self, run_id: str) -> None:
+        """Removes a run of the engine's tenant, however far it is.
+
+        Raises:
+            NotFoundError: No such run.
+            ConflictError: A process works on it.
+        """
+        await self._native.remove(current_bridge(), run_id)
+
+    async def erase_tenant(self, tenant: str) -> Erased:
+        """Forgets everything of a tenant.
+
+        Runs of it that are at work stop at their next entry; knowledge bases that are open keep what they have in
+        memory.
+        """
+        return Erased(**await self._native.erase_tenant(current_bridge(), tenant))
+
+    async def export_tenant(self, tenant: str, path: str | PathLike[str]) -> Archive:
+        """Writes everything of a tenant to a file."""
+        return Archive(**await self._native.export_tenant(current_bridge(), tenant, path))
+
+    async def import_tenant(self, tenant: str, path: str | PathLike[str]) -> Archive:
+        """Reads what `export_tenant` wrote into a tenant that is empty; one that has data is a `ConflictError`."""
+        return Archive(**await self._native.import_tenant(current_bridge(), tenant, path))
+
+    async def snapshot(self, path: str | PathLike[str]) -> Archive:
+        """Writes every tenant of the store to a file, while the engine works."""
+        return Archive(**await self._native.snapshot(current_bridge(), path))
+
+    async def restore(self, path: str | PathLike[str]) -> Archive:
+        """Reads what `snapshot` wrote into a store without tenants."""
+        return Archive(**await self._native.restore(current_bridge(), path))
 
     @property
     def agents(self) -> list[str]:

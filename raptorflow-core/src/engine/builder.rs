@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     event::{Bus, BusConfig},
     journal::{JournalConfig, Journals},
-    model::ModelRegistry,
+    model::{Layers, ModelRegistry},
     rag::Retriever,
     runtime::Runtime,
     storage::{Storage, StorageRegistry},
@@ -39,6 +39,7 @@ pub struct EngineBuilder {
     storage: Option<Store>,
     bus: Option<Bus>,
     models: Option<ModelRegistry>,
+    layers: Option<Layers>,
     default_model: Option<Arc<str>>,
     tools: Vec<Arc<dyn Tool>>,
     prices: Option<PriceBook>,
@@ -80,6 +81,13 @@ impl EngineBuilder {
     #[must_use]
     pub fn models(mut self, models: ModelRegistry) -> Self {
         self.models = Some(models);
+        self
+    }
+
+    /// What stands before every model: retries, limits, a cache; none by default.
+    #[must_use]
+    pub fn layers(mut self, layers: Layers) -> Self {
+        self.layers = Some(layers);
         self
     }
 
@@ -155,6 +163,10 @@ impl EngineBuilder {
                 None => models,
             }
         });
+        let models = match self.layers {
+            Some(layers) => models.with_layers(layers),
+            None => models,
+        };
         let mut tools = ToolRegistry::default();
         for tool in self.tools {
             tools.register_shared(tool)?;

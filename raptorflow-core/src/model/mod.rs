@@ -13,6 +13,7 @@ mod chat;
 )]
 mod http;
 mod info;
+mod layer;
 mod registry;
 mod request;
 mod response;
@@ -32,6 +33,7 @@ pub use chat::{ChatModel, ChatStream, Model};
 #[cfg(feature = "http")]
 pub use http::{HttpBody, HttpClient, HttpConfig, HttpRequest, HttpResponse, ReqwestClient};
 pub use info::{ModelAbilities, ModelInfo};
+pub use layer::{Layer, Layers, Place};
 pub use registry::{ModelFactory, ModelRegistry, ProviderSettings};
 pub use request::{ChatRequest, Output, ToolChoice};
 pub use response::{ChatResponse, FinishReason};

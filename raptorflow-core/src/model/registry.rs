@@ -17,7 +17,7 @@ use crate::model::backends::openai::OpenAiFactory;
 use crate::model::{HttpClient, ReqwestClient};
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{Model, OfflineModel},
+    model::{Layers, Model, OfflineModel},
     security::{EnvSecrets, SecretStore},
 };
 
@@ -115,9 +115,12 @@ pub trait ModelFactory: Debug + Send + Sync + 'static {
 pub struct ModelRegistry {
     secrets: Arc<dyn SecretStore>,
     settings: BTreeMap<String, ProviderSettings>,
+    layers: Layers,
     providers: Arc<RwLock<Providers>>,
     /// Instances given by the host; they are never dropped.
     registered: Arc<RwLock<HashMap<String, Model>>>,
+    /// The same behind the layers, once they were asked for.
+    layered: Arc<RwLock<HashMap<String, Model>>>,
     opened: Arc<RwLock<Opened>>,
 }
 
@@ -147,8 +150,10 @@ impl ModelRegistry {
         Self {
             secrets: Arc::new(EnvSecrets::new()),
             settings: BTreeMap::new(),
+            layers: Layers::new(),
             providers: Arc::default(),
             registered: Arc::default(),
+            layered: Arc::default(),
             opened: Arc::default(),
         }
     }
@@ -165,6 +170,16 @@ impl ModelRegistry {
     #[must_use]
     pub fn with_settings(mut self, provider: impl Into<String>, settings: ProviderSettings) -> Self {
         self.settings.insert(provider.into(), settings);
+        self.opened = Arc::default();
+        self
+    }
+
+    /// What stands before every model that [`ModelRegistry::open`] gives; the copy has layers of its own, and shares
+    /// what is registered.
+    #[must_use]
+    pub fn with_layers(mut self, layers: Layers) -> Self {
+        self.layers = layers;
+        self.layered = Arc::default();
         self.opened = Arc::default();
         self
     }
@@ -247,7 +262,7 @@ impl ModelRegistry {
         let factory = factory.ok_or_else(|| self.unknown(name))?;
         let default = ProviderSettings::default();
         let settings = self.settings.get(provider).unwrap_or(&default);
-        let model = factory.open(model, settings, &*self.secrets).await?;
+        let model = self.layers.wrap(factory.open(model, settings, &*self.secrets).await?);
         self.keep(name, &model);
         Ok(model)
     }
@@ -259,7 +274,9 @@ impl ModelRegistry {
     fn kept(&self, name: &str) -> Option<Model> {
         let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(model) = registered.get(name) {
-            return Some(model.clone());
+            let mut layered = self.layered.write().unwrap_or_else(PoisonError::into_inner);
+            let wrapped = layered.entry(name.to_owned()).or_insert_with(|| self.layers.wrap(model.clone()));
+            return Some(wrapped.clone());
         }
         self.opened.read().unwrap_or_else(PoisonError::into_inner).models.get(name).cloned()
     }
@@ -344,6 +361,7 @@ impl ModelFactory for OfflineFactory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{FunctionModel, Layer, ModelInfo, Place};
 
     #[tokio::test]
     async fn a_name_without_a_provider_is_refused_with_a_hint() {
@@ -378,6 +396,33 @@ mod tests {
         assert_eq!(&*models.open("scripted:x").await.unwrap().info().name, "offline:extractive");
         let again = models.register("scripted:x", Model::new(OfflineModel::default())).unwrap_err();
         assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    }
+
+    /// Says in the name that it was there.
+    #[derive(Debug)]
+    struct Marks;
+
+    impl Layer for Marks {
+        fn place(&self) -> Place {
+            Place::Trace
+        }
+
+        fn wrap(&self, inner: Model) -> Model {
+            let name = format!("layered {}", inner.info().name).into();
+            let info = ModelInfo { name, ..inner.info().clone() };
+            Model::new(FunctionModel::new(info, |_ctx, _request| async { Ok(serde_json::Value::Null) }))
+        }
+    }
+
+    #[tokio::test]
+    async fn layers_stand_before_registered_and_before_opened_models() {
+        let plain = ModelRegistry::default();
+        plain.register("scripted:x", Model::new(OfflineModel::default())).unwrap();
+        let layered = plain.clone().with_layers(Layers::new().with(Marks));
+        for name in ["scripted:x", "offline:extractive"] {
+            assert_eq!(&*layered.open(name).await.unwrap().info().name, "layered offline:extractive");
+            assert_eq!(&*plain.open(name).await.unwrap().info().name, "offline:extractive");
+        }
     }
 
     #[cfg(all(feature = "model-openai", feature = "model-anthropic"))]

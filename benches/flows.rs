@@ -2,7 +2,7 @@
 
 use raptorflow_core::{
     Workflow,
-    workflow::{Step, after, function},
+    workflow::{Step, WorkflowBuilder, after, function},
 };
 use serde_json::{Value, json};
 
@@ -42,19 +42,32 @@ pub fn ask() -> Workflow {
         .expect("a workflow")
 }
 
-/// So many messages, one a step; the whole chat is the result.
+/// So many messages, one a step; its result is the last one.
 ///
 /// # Panics
 /// As [`linear`].
 #[must_use]
 pub fn chat(messages: usize) -> Workflow {
-    let say =
-        |_| function(|_ctx, _before| async { Ok(json!({ "role": "user", "content": "x".repeat(MESSAGE) })) });
-    let whole: Vec<Value> = (0..messages).map(|number| format!("$s{number}").into()).collect();
-    line(messages, say).output(whole).build().expect("a workflow")
+    saying(messages).build().expect("a workflow")
 }
 
-fn line(steps: usize, step: impl Fn(usize) -> Step) -> raptorflow_core::workflow::WorkflowBuilder {
+/// The same, with the whole chat as its result.
+///
+/// # Panics
+/// As [`linear`].
+#[must_use]
+pub fn whole_chat(messages: usize) -> Workflow {
+    let whole: Vec<Value> = (0..messages).map(|number| format!("$s{number}").into()).collect();
+    saying(messages).output(whole).build().expect("a workflow")
+}
+
+fn saying(messages: usize) -> WorkflowBuilder {
+    line(messages, |_| {
+        function(|_ctx, _before| async { Ok(json!({ "role": "user", "content": "x".repeat(MESSAGE) })) })
+    })
+}
+
+fn line(steps: usize, step: impl Fn(usize) -> Step) -> WorkflowBuilder {
     let mut flow = Workflow::builder("line");
     for number in 0..steps {
         let step = step(number);

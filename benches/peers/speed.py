@@ -32,20 +32,21 @@ class Work:
 
 
 WORKS = {
-    "linear": Work("100 steps in a line, in memory", ("langgraph", "rust")),
-    "fan-out": Work("1,000 tasks at once, in memory", ("langgraph", "rust")),
-    "ask": Work("a question in the middle, and the answer, in memory", ("langgraph", "rust")),
-    "sqlite-1": Work("100 steps in a line, each on disk before the next, one workflow", ("langgraph", "dbos", "rust")),
-    "sqlite-32": Work("the same, 32 workflows at once", ("dbos", "rust")),
-    "postgres-16": Work("the same on PostgreSQL, 16 workflows at once", ("dbos", "rust"), server=True),
-    "postgres-32": Work("the same on PostgreSQL, 32 workflows at once", ("dbos", "rust"), server=True),
-    "chat": Work("a chat of 400 messages of 1 KiB, on disk", ("langgraph", "rust")),
+    "linear": Work("100 steps in a line, in memory", ("langgraph", "rust", "python")),
+    "fan-out": Work("1,000 tasks at once, in memory", ("langgraph", "rust", "python")),
+    "ask": Work("a question in the middle, and the answer, in memory", ("langgraph", "rust", "python")),
+    "sqlite-1": Work("100 steps in a line, each on disk before the next, one workflow", ("langgraph", "dbos", "rust", "python")),
+    "sqlite-32": Work("the same, 32 workflows at once", ("dbos", "rust", "python")),
+    "postgres-16": Work("the same on PostgreSQL, 16 workflows at once", ("dbos", "rust", "python"), server=True),
+    "postgres-32": Work("the same on PostgreSQL, 32 workflows at once", ("dbos", "rust", "python"), server=True),
+    "chat": Work("a chat of 400 messages of 1 KiB, on disk", ("langgraph", "rust", "python")),
 }
 
 COMMANDS: dict[str, list[str | Path]] = {
     "langgraph": [python("langgraph"), PROGRAMS / "speed_langgraph.py"],
     "dbos": [python("dbos"), PROGRAMS / "speed_dbos.py"],
     "rust": [rust(), "speed"],
+    "python": [python("raptorflow"), PROGRAMS / "speed_raptorflow.py"],
 }
 
 

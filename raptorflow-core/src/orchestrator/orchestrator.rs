@@ -300,7 +300,7 @@ fn section<'a>(
 /// An agent that used up its own time is one that gave no answer; the time of the whole run is the caller's.
 fn is_its_own(ctx: &Context, error: &Error) -> bool {
     if error.kind() == ErrorKind::Timeout && error.operation() == "agent.run" {
-        return ctx.deadline().is_none_or(|deadline| ctx.now() < deadline);
+        return !ctx.is_overdue();
     }
     let kind = matches!(
         error.kind(),

@@ -241,10 +241,7 @@ impl Work<'_> {
         if ctx.cancel().is_cancelled() {
             return stopped(ErrorKind::Cancelled, "the run was cancelled");
         }
-        match ctx.deadline() {
-            Some(deadline) if ctx.now() >= deadline => stopped(ErrorKind::Timeout, "the deadline passed"),
-            _ => Ok(()),
-        }
+        if ctx.is_overdue() { stopped(ErrorKind::Timeout, "the deadline passed") } else { Ok(()) }
     }
 
     /// Cuts a document; `None` when it did not change.

@@ -38,11 +38,19 @@ struct Inner {
     principal: Option<Arc<str>>,
     path: Arc<str>,
     lineage: Arc<[AgentId]>,
-    deadline: Option<Timestamp>,
+    deadline: Option<Deadline>,
     cancel: Cancel,
     idempotency_key: Option<Arc<str>>,
     extension: Option<Arc<dyn Any + Send + Sync>>,
     runtime: Runtime,
+}
+
+/// A point in time that does not move when the time of day is set.
+#[derive(Clone, Copy, Debug)]
+struct Deadline {
+    time: Timestamp,
+    /// The same point by [`crate::runtime::Clock::elapsed`].
+    elapsed: Duration,
 }
 
 impl Context {
@@ -99,10 +107,17 @@ impl Context {
         &self.0.lineage
     }
 
-    /// When the work must be over.
+    /// When the work must be over, by the time of day when the deadline was set.
+    ///
+    /// What is left until then is counted by a clock that does not jump.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.0.deadline
+        self.0.deadline.map(|deadline| deadline.time)
+    }
+
+    /// Whether the deadline has passed.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.0.deadline.is_some_and(|deadline| deadline.elapsed <= self.0.runtime.clock().elapsed())
     }
 
     /// The token that stops the work.
@@ -150,13 +165,22 @@ impl Context {
     /// A deadline, unless an earlier one is set already.
     #[must_use]
     pub fn with_deadline(&self, deadline: Timestamp) -> Self {
-        self.changed(|inner| inner.deadline = Some(inner.deadline.map_or(deadline, |old| old.min(deadline))))
+        self.until(deadline.since(self.now()), deadline)
     }
 
     /// A deadline this far from now, unless an earlier one is set already.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
-        self.with_deadline(self.now().plus(timeout))
+        self.until(timeout, self.now().plus(timeout))
+    }
+
+    fn until(&self, left: Duration, time: Timestamp) -> Self {
+        let deadline = self.deadline_in(left, time);
+        self.changed(|inner| inner.deadline = earlier(inner.deadline, Some(deadline)))
+    }
+
+    fn deadline_in(&self, left: Duration, time: Timestamp) -> Deadline {
+        Deadline { time, elapsed: self.0.runtime.clock().elapsed().saturating_add(left) }
     }
 
     /// Another token; for work that may be stopped apart from its caller.
@@ -190,12 +214,12 @@ impl Context {
     /// A step at a path of its own: with a key that stays the same over attempts and crashes, and a token that is a
     /// child of this one.
     pub(crate) fn at_step(&self, path: Arc<str>, timeout: Option<Duration>) -> Self {
-        let deadline = timeout.map(|timeout| self.now().plus(timeout));
+        let deadline = timeout.map(|timeout| self.deadline_in(timeout, self.now().plus(timeout)));
         self.changed(|inner| {
             inner.idempotency_key = Some(format!("{}/{path}", inner.run).into());
             inner.path = path;
             inner.cancel = inner.cancel.child();
-            inner.deadline = inner.deadline.into_iter().chain(deadline).min();
+            inner.deadline = earlier(inner.deadline, deadline);
         })
     }
 
@@ -213,12 +237,13 @@ impl Context {
         let Some(deadline) = self.0.deadline else {
             return self.0.cancel.run(operation, work).await;
         };
-        let sleep = self.0.runtime.clock().sleep(deadline.since(self.now()));
+        let clock = self.0.runtime.clock();
+        let sleep = clock.sleep(deadline.elapsed.saturating_sub(clock.elapsed()));
         let timed = async {
             tokio::select! {
                 biased;
                 value = work => Ok(value),
-                () = sleep => Err(Error::new(ErrorKind::Timeout, operation, "the deadline passed").with("deadline", deadline)),
+                () = sleep => Err(Error::new(ErrorKind::Timeout, operation, "the deadline passed").with("deadline", deadline.time)),
             }
         };
         self.0.cancel.run(operation, timed).await?
@@ -231,6 +256,10 @@ impl Context {
     }
 }
 
+fn earlier(left: Option<Deadline>, right: Option<Deadline>) -> Option<Deadline> {
+    left.into_iter().chain(right).min_by_key(|deadline| deadline.elapsed)
+}
+
 fn join(path: &str, segment: &str) -> Arc<str> {
     if path.is_empty() { Arc::from(segment) } else { Arc::from(format!("{path}/{segment}")) }
 }
@@ -241,7 +270,7 @@ impl fmt::Debug for Context {
             .field("run", &self.0.run)
             .field("tenant", &self.0.tenant)
             .field("path", &self.0.path)
-            .field("deadline", &self.0.deadline)
+            .field("deadline", &self.deadline())
             .finish_non_exhaustive()
     }
 }

@@ -217,14 +217,10 @@ fn limited(ctx: &Context, spec: &ToolSpec, call: &ToolCall, occurrence: u32) -> 
     if ctx.cancel().is_cancelled() {
         return Err(Error::new(ErrorKind::Cancelled, OPERATION, "the run was cancelled"));
     }
-    if overdue(ctx) {
+    if ctx.is_overdue() {
         return Err(Error::new(ErrorKind::Timeout, OPERATION, "the deadline passed"));
     }
     Ok(ctx.with_idempotency_key(idempotency_key(ctx, &call.id, occurrence)).with_timeout(spec.timeout))
-}
-
-fn overdue(ctx: &Context) -> bool {
-    ctx.deadline().is_some_and(|deadline| deadline <= ctx.now())
 }
 
 fn idempotency_key(ctx: &Context, id: &str, occurrence: u32) -> String {
@@ -262,7 +258,7 @@ fn ends_run(ctx: &Context, err: &Error) -> bool {
         ErrorKind::Internal => true,
         // A tool may run work of its own that is cancelled or late; that is its failure, not the run's.
         ErrorKind::Cancelled => ctx.cancel().is_cancelled(),
-        ErrorKind::Timeout => overdue(ctx),
+        ErrorKind::Timeout => ctx.is_overdue(),
         _ => false,
     }
 }

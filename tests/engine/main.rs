@@ -25,5 +25,7 @@ mod team_time;
 mod teams;
 mod tool_dispatch;
 mod upkeep;
+mod workflow_control;
 mod workflow_rollback;
 mod workflow_run;
+mod workflow_time;

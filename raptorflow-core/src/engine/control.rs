@@ -74,7 +74,8 @@ impl Engine {
 
     /// Asks a run to begin nothing new; what is under way goes on. [`Engine::resume`] lets it go on.
     ///
-    /// A workflow stops between its steps; an agent of its own has no such point and ends its work.
+    /// A workflow stops between its steps, also those inside of a step, and between the items of a mapped one; an agent
+    /// of its own has no such point and ends its work.
     ///
     /// # Errors
     /// `NotFound` for an unknown run, `Conflict` for one that has ended or is paused already.

@@ -12,21 +12,22 @@ use crate::{
 };
 
 impl Journal {
-    /// Waits for a point in time, once at the context's path: over a restart too it waits only for what is left.
+    /// Waits for a point in time, once at the context's path, and gives it: over a restart too it waits only for what is
+    /// left.
     ///
     /// The time of day is read once, and from then on the wait goes by a clock that does not jump.
-    /// Called again at the same path it waits for the point in time that was given first.
+    /// Called again at the same path it waits for, and gives, the point in time that was given first.
     ///
     /// # Errors
     /// `Cancelled` and `Timeout` with the context; what [`Journal::append`] says.
     ///
     /// # Cancellation
     /// Dropping it leaves the timer set; called again, it waits for the same point in time.
-    pub async fn timer(&self, ctx: &Context, due: Timestamp) -> Result<()> {
+    pub async fn timer(&self, ctx: &Context, due: Timestamp) -> Result<Timestamp> {
         let path = ctx.path();
         let set = self.0.known().timers.get(path).copied();
         let due = match set {
-            Some(Timer { fired: true, .. }) => return Ok(()),
+            Some(Timer { fired: true, due }) => return Ok(due),
             Some(timer) => timer.due,
             None => {
                 self.append_at(path, &[Fact::TimerSet { due }]).await?;
@@ -38,7 +39,7 @@ impl Journal {
         ctx.bound("journal.timer", ctx.runtime().clock().sleep(left)).await?;
         self.append_at(path, &[Fact::TimerFired]).await?;
         self.0.known().timers.insert(Arc::clone(path), Timer { due, fired: true });
-        Ok(())
+        Ok(due)
     }
 
     /// The id of the run that is begun as a part of this one at the context's path; the same however often it is asked

@@ -112,6 +112,7 @@ impl Compiler<'_> {
             (0..nodes.len()).filter(|at| nodes.get(*at).is_some_and(|node| node.next.is_empty())).collect();
         let definition = definition(&spec.steps);
         Some(Graph {
+            name: spec.name.as_str().into(),
             priority: spec.priority,
             nodes,
             by_name,

@@ -14,13 +14,12 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::EventKind,
     journal::{Fact, Journal},
-    runtime::Cancel,
     workflow::{
         Workflow,
         graph::{Action, Compensation, Graph, Node},
         rollback::Done,
         run::{End, WorkflowRun},
-        watchdog::Watchdog,
+        watchdog::Bounds,
     },
 };
 
@@ -43,7 +42,7 @@ pub(super) async fn run(workflow: &Workflow, session: &Session, input: &AgentInp
         session: &session,
         background: input.background.as_deref(),
         done: Mutex::default(),
-        watchdog: Watchdog::new(workflow.graph().timeout),
+        bounds: Bounds::new(session.ctx().cancel(), workflow.graph().timeout),
     };
     let work = async {
         let output = flow.run(input.input.clone()).await?;
@@ -76,47 +75,85 @@ pub(super) struct Flow<'a> {
     /// What can be taken back.
     // A std mutex: no await happens while it is held.
     pub(super) done: Mutex<Vec<Done>>,
-    pub(super) watchdog: Watchdog,
+    /// Of the workflow as a whole.
+    pub(super) bounds: Bounds,
 }
 
 impl Flow<'_> {
     async fn run(&self, input: Value) -> Result<Value> {
-        let (ctx, journal) = (self.session.ctx(), self.session.journal());
         if let Some(rollback) = self.unfinished_rollback() {
             return Err(self.resume_rollback(rollback).await);
         }
-        let ended = {
-            let work = self.drive(self.workflow.graph(), self.session, input, ctx.cancel());
-            let limit = self.watchdog.bark(ctx);
-            tokio::select! {
-                biased;
-                ended = work => ended,
-                () = limit => {
-                    let message = "the workflow took longer than its timeout";
-                    Err(Error::new(ErrorKind::Timeout, "workflow.run", message)
-                        .with("workflow", self.workflow.name())
-                        .with("seconds", self.workflow.graph().timeout.as_secs_f64()))
-                }
-            }
-        };
+        let ended = self.timed(self.workflow.graph(), self.session, input, &self.bounds).await;
         match ended {
             Ok(output) => Ok(output),
             // What is not recorded may have been done or not: a resume finds out, and a rollback would not.
-            Err(err) if ctx.cancel().is_cancelled() || journal.is_lost() || journal.is_broken() => Err(err),
+            Err(err) if self.is_stopped() => Err(err),
             Err(err) => Err(self.roll_back(err).await),
         }
     }
 
-    /// Runs a graph at the path of a session; `halt` stops what need not be finished.
-    pub(super) fn drive<'a>(
+    /// Runs the graph of a workflow that is a part of this one, at the path of a session, or tells that it took too
+    /// long already.
+    pub(super) fn part<'a>(
         &'a self,
         graph: &'a Arc<Graph>,
-        session: &'a Session,
+        session: Session,
         input: Value,
-        halt: &Cancel,
+        bounds: &'a Bounds,
     ) -> Boxed<'a, Value> {
+        Box::pin(async move {
+            let path = session.ctx().path();
+            if let Some(Err(err)) = self.recorded(path) {
+                return Err(err);
+            }
+            let bounds = bounds.within(graph.timeout);
+            let ended = self.timed(graph, &session, input, &bounds).await;
+            if !bounds.is_over() {
+                return ended;
+            }
+            // Begun again after a crash it would have its whole time, and could end in another way.
+            let ended = ended.map_err(|err| err.with("step", path));
+            if let Err(err) = &ended
+                && !self.is_stopped()
+            {
+                session.journal().append_at(path, &[Fact::StepFailed { error: err.clone() }]).await?;
+            }
+            ended
+        })
+    }
+
+    /// Runs a graph at the path of a session within its time.
+    ///
+    /// When that is over the steps are halted; one that can be taken back is finished first.
+    async fn timed(
+        &self,
+        graph: &Arc<Graph>,
+        session: &Session,
+        input: Value,
+        bounds: &Bounds,
+    ) -> Result<Value> {
         // A failure halts the steps of this graph; whether it halts those around it is theirs to say.
-        Box::pin(self.driven(graph, session, input, halt.child()))
+        let mut work = pin!(self.driven(graph, session, input, bounds.child()));
+        tokio::select! {
+            biased;
+            ended = &mut work => return ended,
+            () = bounds.overrun(session.ctx()) => {}
+        }
+        let ended = work.await;
+        if self.is_stopped() {
+            return ended;
+        }
+        let message = "the workflow took longer than its timeout";
+        Err(Error::new(ErrorKind::Timeout, "workflow.run", message)
+            .with("workflow", &graph.name)
+            .with("seconds", graph.timeout.as_secs_f64()))
+    }
+
+    /// Whether the run was stopped from outside: nothing can be recorded, and a later run goes on.
+    pub(super) fn is_stopped(&self) -> bool {
+        let journal = self.session.journal();
+        self.session.ctx().cancel().is_cancelled() || journal.is_lost() || journal.is_broken()
     }
 
     async fn driven(
@@ -124,27 +161,27 @@ impl Flow<'_> {
         graph: &Arc<Graph>,
         session: &Session,
         input: Value,
-        halt: Cancel,
+        bounds: Bounds,
     ) -> Result<Value> {
         let (ctx, journal) = (session.ctx(), session.journal());
         let mut run = WorkflowRun::new(Arc::clone(graph), input);
         let mut working = FuturesUnordered::new();
         loop {
-            while working.len() < graph.parallel && !halt.is_cancelled() && !journal.is_paused() {
+            while working.len() < graph.parallel && !bounds.halt.is_cancelled() && !journal.is_paused() {
                 let Some(step) = run.begin() else { break };
                 let Some(node) = graph.nodes.get(step) else { continue };
                 let given = match run.given(node) {
                     Ok(given) => given,
                     Err(err) => {
-                        settle(&mut run, step, Err(err), journal, &halt)?;
+                        settle(&mut run, step, Err(err), journal, &bounds)?;
                         continue;
                     }
                 };
                 let background = self.background(node, run.input());
-                let mut work = self.work(node, given, background, session, &halt);
+                let mut work = self.work(node, given, background, session, &bounds);
                 // Most steps that only compute are over at once.
                 match poll!(&mut work) {
-                    Poll::Ready(outcome) => settle(&mut run, step, outcome, journal, &halt)?,
+                    Poll::Ready(outcome) => settle(&mut run, step, outcome, journal, &bounds)?,
                     Poll::Pending => working.push(async move { (step, work.await) }),
                 }
                 tokio::task::consume_budget().await;
@@ -156,7 +193,7 @@ impl Flow<'_> {
                 match run.end_of_run() {
                     Some(Ok(End::Completed(value))) => return Ok(value),
                     Some(Ok(End::Failed(err)) | Err(err)) => return Err(err),
-                    None if halt.is_cancelled() => {
+                    None if bounds.halt.is_cancelled() => {
                         return Err(Error::new(
                             ErrorKind::Cancelled,
                             "workflow.run",
@@ -164,7 +201,7 @@ impl Flow<'_> {
                         ));
                     }
                     None if journal.is_paused() => {
-                        ctx.bound("workflow.pause", journal.unpaused()).await?;
+                        self.unpaused(session, &bounds).await?;
                         continue;
                     }
                     None => {
@@ -176,10 +213,17 @@ impl Flow<'_> {
             let paused = journal.is_paused();
             tokio::select! {
                 biased;
-                Some((step, outcome)) = working.next() => settle(&mut run, step, outcome, journal, &halt)?,
+                Some((step, outcome)) = working.next() => settle(&mut run, step, outcome, journal, &bounds)?,
                 () = journal.unpaused(), if paused => {}
             }
         }
+    }
+
+    /// Waits until the run is not paused, or what waits need not begin.
+    pub(super) async fn unpaused(&self, session: &Session, bounds: &Bounds) -> Result<()> {
+        const OPERATION: &str = "workflow.pause";
+        let unpaused = bounds.halt.run(OPERATION, session.journal().unpaused());
+        session.ctx().bound(OPERATION, unpaused).await.flatten()
     }
 
     /// What an agent is told that its step is a part of.
@@ -205,7 +249,7 @@ fn settle(
     step: usize,
     outcome: Result<Value>,
     journal: &Journal,
-    halt: &Cancel,
+    bounds: &Bounds,
 ) -> Result<()> {
     match outcome {
         // Even an optional step has not failed, and nothing can go on from it.
@@ -213,7 +257,7 @@ fn settle(
         outcome => run.settle(step, outcome)?,
     }
     if run.has_failed() {
-        halt.cancel();
+        bounds.halt.cancel();
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::{
 /// Steps in the order of definition, and how they follow each other; has no cycle.
 #[derive(Debug)]
 pub(super) struct Graph {
+    pub(super) name: Arc<str>,
     pub(super) priority: Priority,
     pub(super) nodes: Vec<Node>,
     pub(super) by_name: HashMap<Arc<str>, usize>,
@@ -101,24 +102,21 @@ impl Graph {
     pub(super) fn find(&self, path: &str) -> Option<&Node> {
         let (name, rest) = path.split_once('/').unwrap_or((path, ""));
         let node = self.nodes.get(*self.by_name.get(name)?)?;
-        let (number, below) = rest.split_once('/').unwrap_or((rest, ""));
-        let numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-        let rest = match (&node.action, node.map.is_some()) {
-            (_, true) if numbered => below,
-            (Action::Repeat { .. }, false) if numbered => return Self::within(node, below),
-            _ => rest,
-        };
+        let rest = if node.map.is_some() { Self::below_number(rest)? } else { rest };
         if rest.is_empty() {
             return Some(node);
         }
         match &node.action {
-            // Each item of a mapped repetition has turns of its own.
-            Action::Repeat { .. } => {
-                let (_turn, below) = rest.split_once('/')?;
-                Self::within(node, below)
-            }
-            _ => Self::within(node, rest),
+            Action::Workflow(graph) => graph.find(rest),
+            Action::Repeat { body, .. } => body.find(Self::below_number(rest)?),
+            _ => None,
         }
+    }
+
+    /// What comes after the number of an item or turn.
+    fn below_number(path: &str) -> Option<&str> {
+        let (number, below) = path.split_once('/').unwrap_or((path, ""));
+        number.bytes().all(|byte| byte.is_ascii_digit()).then_some(below)
     }
 
     /// Whether a path leads out of the graph, into an agent that has gates of its own.
@@ -127,12 +125,5 @@ impl Graph {
             let above = path.get(..end).and_then(|above| self.find(above));
             above.is_some_and(|node| matches!(node.action, Action::Agent { .. } | Action::Agents { .. }))
         })
-    }
-
-    fn within<'a>(node: &'a Node, path: &str) -> Option<&'a Node> {
-        match &node.action {
-            Action::Workflow(graph) | Action::Repeat { body: graph, .. } => graph.find(path),
-            _ => None,
-        }
     }
 }

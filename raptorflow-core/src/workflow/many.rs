@@ -8,12 +8,12 @@ use serde_json::Value;
 use crate::{
     agent::Session,
     error::{Error, ErrorKind, Result},
-    runtime::Cancel,
     workflow::{
         Aggregate, Condition,
         driver::Flow,
         graph::{Graph, Node},
         perform::{Call, Tries, join},
+        watchdog::Bounds,
     },
 };
 
@@ -25,21 +25,26 @@ impl Flow<'_> {
         inputs: Vec<Value>,
         background: Option<Arc<str>>,
         session: &Session,
-        halt: Cancel,
+        bounds: Bounds,
     ) -> Result<Value> {
         let mut outputs = vec![Value::Null; inputs.len()];
         let mut failure = None;
         // One item that fails stops the others, and what is left is looked after before the step ends.
-        let halt = halt.child();
+        let bounds = bounds.child();
         let work = inputs.into_iter().enumerate().map(|(index, input)| {
-            let (path, background, halt) =
-                (join(&path, &index.to_string()), background.clone(), halt.clone());
+            let (path, background, bounds) =
+                (join(&path, &index.to_string()), background.clone(), bounds.clone());
             async move {
                 let stopped = || Error::new(ErrorKind::Cancelled, "workflow.map", "another item failed");
-                if halt.is_cancelled() {
+                if bounds.halt.is_cancelled() {
                     return (index, Err(stopped()));
                 }
-                (index, self.one(node, path, input, background, session, halt).await)
+                if session.journal().is_paused()
+                    && let Err(err) = self.unpaused(session, &bounds).await
+                {
+                    return (index, Err(err));
+                }
+                (index, self.one(node, path, input, background, session, bounds).await)
             }
         });
         let mut work = stream::iter(work).buffer_unordered(node.parallel);
@@ -52,7 +57,7 @@ impl Flow<'_> {
                 }
                 Err(err) => {
                     failure.get_or_insert(err);
-                    halt.cancel();
+                    bounds.halt.cancel();
                 }
             }
         }
@@ -68,11 +73,11 @@ impl Flow<'_> {
         path: Arc<str>,
         mut value: Value,
         session: &Session,
-        halt: Cancel,
+        bounds: Bounds,
     ) -> Result<Value> {
         for turn in 0..at_most {
             let ctx = session.ctx().at_step(join(&path, &turn.to_string()), None);
-            value = self.drive(body, &session.with_context(ctx), value, &halt).await?;
+            value = self.part(body, session.with_context(ctx), value, &bounds).await?;
             if until.is_some_and(|until| until.holds(&value)) {
                 break;
             }
@@ -87,7 +92,7 @@ impl Flow<'_> {
         input: &Value,
         background: Option<Arc<str>>,
         session: &Session,
-        halt: Cancel,
+        bounds: Bounds,
     ) -> Result<Value> {
         let Agents { node, names, capability, aggregate } = agents;
         if let Some(recorded) = self.recorded(&path) {
@@ -105,9 +110,11 @@ impl Flow<'_> {
                     retries: node.retries,
                     backoff: &node.backoff,
                     background: background.as_ref(),
+                    bounds: &bounds,
+                    finished: false,
                 };
-                let (path, within, halt) = (join(&path, name), &within, &halt);
-                async move { (place, self.tried(&tries, &path, input.clone(), within, Some(halt)).await) }
+                let (path, within) = (join(&path, name), &within);
+                async move { (place, self.tried(&tries, &path, input.clone(), within).await) }
             });
             let mut work: stream::FuturesUnordered<_> = work.collect();
             let (mut answers, mut failure) = (Vec::new(), None);

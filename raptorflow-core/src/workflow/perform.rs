@@ -10,7 +10,7 @@ use crate::{
     error::{Error, ErrorKind, Result, Retry},
     event::{EventKind, Status},
     journal::Fact,
-    runtime::{Backoff, Cancel, Context},
+    runtime::{Backoff, Context},
     tool::call_tool,
     types::Timestamp,
     workflow::{
@@ -19,6 +19,7 @@ use crate::{
         graph::{Action, Node, Timer},
         many::Agents,
         run::Given,
+        watchdog::Bounds,
     },
 };
 
@@ -30,6 +31,9 @@ pub(super) struct Tries<'a> {
     pub(super) retries: u32,
     pub(super) backoff: &'a Backoff,
     pub(super) background: Option<&'a Arc<str>>,
+    pub(super) bounds: &'a Bounds,
+    /// Whether it is finished even when the bounds say to halt.
+    pub(super) finished: bool,
 }
 
 /// Something that takes a value and gives one.
@@ -40,31 +44,38 @@ pub(super) enum Call<'a> {
     Function(&'a StepFunction),
 }
 
+impl Tries<'_> {
+    /// Does work until it ends or is halted.
+    async fn halted<T>(&self, operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        if self.finished { work.await } else { self.bounds.halt.run(operation, work).await.flatten() }
+    }
+}
+
 impl Flow<'_> {
     /// Does a step, or gives what is recorded of it.
     ///
-    /// A step that takes part in a rollback is finished even when `halt` is cancelled; any other is stopped then.
+    /// A step that takes part in a rollback is finished even when the bounds say to halt; any other is stopped then.
     pub(super) fn work<'a>(
         &'a self,
         node: &'a Node,
         given: Given,
         background: Option<Arc<str>>,
         session: &'a Session,
-        halt: &Cancel,
+        bounds: &Bounds,
     ) -> Boxed<'a, Value> {
-        let halt = halt.clone();
+        let bounds = bounds.clone();
         let path = join(session.ctx().path(), &node.name);
         match given {
             Given::One(input) => match &node.action {
                 Action::Function(function) => {
-                    Box::pin(self.leaf(node, Call::Function(function), path, input, None, session, halt))
+                    Box::pin(self.leaf(node, Call::Function(function), path, input, None, session, bounds))
                 }
                 Action::Tool(name) => {
-                    Box::pin(self.leaf(node, Call::Tool(name), path, input, None, session, halt))
+                    Box::pin(self.leaf(node, Call::Tool(name), path, input, None, session, bounds))
                 }
-                _ => self.one(node, path, input, background, session, halt),
+                _ => self.one(node, path, input, background, session, bounds),
             },
-            Given::Items(inputs) => Box::pin(self.items(node, path, inputs, background, session, halt)),
+            Given::Items(inputs) => Box::pin(self.items(node, path, inputs, background, session, bounds)),
         }
     }
 
@@ -76,38 +87,38 @@ impl Flow<'_> {
         input: Value,
         background: Option<Arc<str>>,
         session: &'a Session,
-        halt: Cancel,
+        bounds: Bounds,
     ) -> Boxed<'a, Value> {
         match &node.action {
             Action::Function(function) => {
-                Box::pin(self.leaf(node, Call::Function(function), path, input, background, session, halt))
+                Box::pin(self.leaf(node, Call::Function(function), path, input, background, session, bounds))
             }
             Action::Tool(name) => {
-                Box::pin(self.leaf(node, Call::Tool(name), path, input, background, session, halt))
+                Box::pin(self.leaf(node, Call::Tool(name), path, input, background, session, bounds))
             }
             Action::Agent { name, capability } => {
                 let call = Call::Agent { name, capability: capability.as_ref() };
-                Box::pin(self.leaf(node, call, path, input, background, session, halt))
+                Box::pin(self.leaf(node, call, path, input, background, session, bounds))
             }
             Action::Agents { names, capability, aggregate } => Box::pin(async move {
                 let agents = Agents { node, names, capability: capability.as_ref(), aggregate: *aggregate };
-                self.agents(agents, path, &input, background, session, halt).await
+                self.agents(agents, path, &input, background, session, bounds).await
             }),
             Action::Workflow(graph) => Box::pin(async move {
                 let session = session.with_context(session.ctx().at_step(path, None));
-                self.drive(graph, &session, input, &halt).await
+                self.part(graph, session, input, &bounds).await
             }),
             Action::Repeat { body, at_most, until } => Box::pin(async move {
-                self.turns(body, *at_most, until.as_deref(), path, input, session, halt).await
+                self.turns(body, *at_most, until.as_deref(), path, input, session, bounds).await
             }),
             Action::Gate(gate) => Box::pin(async move {
                 let session = session.with_context(session.ctx().at_step(path, None));
                 let work = gate.answer(&session, self.workflow, self.workflow.graph().priority);
-                self.recorded_or(node, &session, halt, work).await
+                self.recorded_or(node, &session, bounds, work).await
             }),
             Action::Timer(timer) => Box::pin(async move {
                 let session = session.with_context(session.ctx().at_step(path, None));
-                self.recorded_or(node, &session, halt, wait(timer, &input, &session)).await
+                self.recorded_or(node, &session, bounds, wait(timer, &input, &session)).await
             }),
         }
     }
@@ -117,14 +128,18 @@ impl Flow<'_> {
         &self,
         node: &Node,
         session: &Session,
-        halt: Cancel,
+        bounds: Bounds,
         work: impl Future<Output = Result<Value>>,
     ) -> Result<Value> {
         if let Some(recorded) = self.recorded(session.ctx().path()) {
             return recorded;
         }
-        let outcome =
-            session.ctx().bound("workflow.step", halt.run("workflow.step", work)).await.flatten().flatten();
+        let outcome = session
+            .ctx()
+            .bound("workflow.step", bounds.halt.run("workflow.step", work))
+            .await
+            .flatten()
+            .flatten();
         self.record(node, session.ctx(), outcome, None).await
     }
 
@@ -138,7 +153,7 @@ impl Flow<'_> {
         input: Value,
         background: Option<Arc<str>>,
         session: &Session,
-        halt: Cancel,
+        bounds: Bounds,
     ) -> Result<Value> {
         if let Some(recorded) = self.recorded(&path) {
             return recorded;
@@ -149,12 +164,13 @@ impl Flow<'_> {
             retries: node.retries,
             backoff: &node.backoff,
             background: background.as_ref(),
+            bounds: &bounds,
+            // So that it is known whether it was done.
+            finished: node.compensate.is_some(),
         };
         let clock = session.ctx().runtime().clock();
         let start = clock.elapsed();
-        // What can be taken back is finished, so that it is known whether it was done.
-        let halt = if node.compensate.is_some() { None } else { Some(&halt) };
-        let outcome = self.tried(&tries, &path, input, session, halt).await;
+        let outcome = self.tried(&tries, &path, input, session).await;
         let ctx = session.ctx().at_step(path, None);
         self.record(node, &ctx, outcome, Some(clock.elapsed().saturating_sub(start))).await
     }
@@ -224,14 +240,13 @@ impl Flow<'_> {
         path: &Arc<str>,
         input: Value,
         session: &Session,
-        halt: Option<&Cancel>,
     ) -> Result<Value> {
         let (mut attempt, mut used) = attempts_before(session, path);
         let mut input = Some(input);
         loop {
             let last = used >= tries.retries;
             let given = if last { input.take() } else { input.clone() }.unwrap_or_default();
-            let err = match self.attempt(tries, path, given, attempt, session, halt).await {
+            let err = match self.attempt(tries, path, given, attempt, session).await {
                 Ok(value) => return Ok(value),
                 Err(err) => err,
             };
@@ -249,10 +264,7 @@ impl Flow<'_> {
             };
             let sleep = session.ctx().runtime().clock().sleep(pause);
             let sleep = session.ctx().bound("workflow.retry", sleep);
-            match halt {
-                Some(halt) => halt.run("workflow.retry", sleep).await.flatten()?,
-                None => sleep.await?,
-            }
+            tries.halted("workflow.retry", sleep).await?;
         }
     }
 
@@ -263,7 +275,6 @@ impl Flow<'_> {
         input: Value,
         attempt: u32,
         session: &Session,
-        halt: Option<&Cancel>,
     ) -> Result<Value> {
         let ctx = session.ctx().at_step(Arc::clone(path), tries.timeout);
         let mut work = pin!(self.call(tries, input, attempt, session, ctx.clone()));
@@ -271,12 +282,8 @@ impl Flow<'_> {
         if let Poll::Ready(outcome) = poll!(work.as_mut()) {
             return outcome;
         }
-        let _busy = self.watchdog.work();
-        let bound = ctx.bound("workflow.step", work);
-        match halt {
-            Some(halt) => halt.run("workflow.step", bound).await.flatten().flatten(),
-            None => bound.await.flatten(),
-        }
+        let _busy = tries.bounds.watchdog.work();
+        tries.halted("workflow.step", ctx.bound("workflow.step", work)).await.flatten()
     }
 
     async fn call(
@@ -343,7 +350,8 @@ async fn wait(timer: &Timer, found: &Value, session: &Session) -> Result<Value> 
         Timer::At(point) => *point,
         Timer::Found(_) => found.as_str().unwrap_or_default().parse::<Timestamp>()?,
     };
-    session.journal().timer(ctx, due).await?;
+    // After a restart it is the one that was recorded.
+    let due = session.journal().timer(ctx, due).await?;
     Ok(due.to_string().into())
 }
 

@@ -69,6 +69,8 @@ impl Progress<'_> {
         place: &[usize],
         input: Value,
     ) -> Option<Result<Value>> {
+        let overrun = self.steps.get(path).filter(|step| step.status == StepStatus::Failed);
+        let overrun = overrun.filter(|_| !path.is_empty()).and_then(|step| step.error.clone());
         let mut run = WorkflowRun::new(Arc::clone(graph), input);
         let mut seen = vec![false; graph.nodes.len()];
         let mut failure = None;
@@ -98,7 +100,7 @@ impl Progress<'_> {
             let mark = if run.is_skipped(step) { Mark::Skipped } else { Mark::Pending };
             self.mark(node, &[place, &[step]].concat(), mark, mark);
         }
-        if let Some(err) = failure {
+        if let Some(err) = overrun.or(failure) {
             return Some(Err(err));
         }
         Some(match run.end_of_run()? {

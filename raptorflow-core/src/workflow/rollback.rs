@@ -104,11 +104,6 @@ impl Flow<'_> {
         self.workflow.graph().find(below)?.compensate.as_ref().map(Arc::clone)
     }
 
-    /// Whether the rollback cannot go on now, and has to be gone on with later.
-    fn is_stopped(&self) -> bool {
-        self.session.ctx().cancel().is_cancelled() || self.session.journal().is_broken()
-    }
-
     async fn take_back(&self, mut err: Error, done: Vec<Done>) -> Error {
         for step in done {
             let path = join(&step.path, UNDO);
@@ -141,8 +136,10 @@ impl Flow<'_> {
             Action::Function(function) => Call::Function(function),
             _ => return Ok(()),
         };
-        let tries = Tries { call, timeout: Some(*timeout), retries: *retries, backoff, background: None };
-        match self.tried(&tries, path, step.value, self.session, None).await {
+        let (timeout, bounds) = (Some(*timeout), &self.bounds);
+        let tries =
+            Tries { call, timeout, retries: *retries, backoff, background: None, bounds, finished: true };
+        match self.tried(&tries, path, step.value, self.session).await {
             Ok(value) => {
                 journal.append_at(path, &[Fact::StepCompleted { value, took: None }]).await.map(drop)
             }

@@ -48,7 +48,7 @@ pub struct WorkflowSpec {
     #[serde(default)]
     pub priority: Priority,
     /// Seconds for the work of the whole, without the time in which it only waits for people or timers; 3,600 by
-    /// default.
+    /// default. Also inside of another workflow, and there for each item or turn by itself.
     #[serde(default = "hour", with = "seconds")]
     pub timeout: Duration,
     /// How many steps run at the same time; 64 by default.

@@ -163,7 +163,9 @@ impl WorkflowBuilder {
     /// Adds a question to people; [`crate::workflow::after`] begins the step.
     #[must_use]
     pub fn gate(self, name: impl AsRef<str>, mut step: Step) -> Self {
-        step.spec.gate.get_or_insert_with(GateSpec::default);
+        let gate = step.spec.gate.get_or_insert_with(GateSpec::default);
+        // Said before it was known to be a gate.
+        gate.timeout = gate.timeout.or(step.spec.timeout.take());
         self.step(name, step)
     }
 

@@ -1,4 +1,4 @@
-// The programs of both READMEs run as they are printed; a server on this machine stands in for the provider.
+// The programs of both READMEs and of the guide run as they are printed; a server here stands in for the provider.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -69,4 +69,8 @@ test('the program of the package runs', async () => {
 
 test('the workflow of the package asks and publishes', async () => {
   assert.equal(await run(program('raptorflow-node/README.md', 1)), 'About lamps. (publish)\n')
+})
+
+test('the workflow of the guide asks and publishes', async () => {
+  assert.equal(await run(program('docs/guide/workflows.md')), 'ABOUT LAMPS.\n')
 })

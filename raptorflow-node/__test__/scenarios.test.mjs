@@ -7,20 +7,37 @@ import { basename, join } from 'node:path'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
 
-import { Agent, agent, embedders, Engine, KnowledgeBase, RaptorflowError, textOf, tool } from 'raptorflow'
+import { Agent, agent, embedders, Engine, KnowledgeBase, RaptorflowError, textOf, tool, Workflow } from 'raptorflow'
 
 const folder = new URL('../../tests/scenarios/', import.meta.url)
 const files = readdirSync(folder).filter((name) => name.endsWith('.json'))
 
 const FIELDS = {
-  scenario: ['name', 'about', 'storage', 'model', 'tools', 'functions', 'agents', 'knowledge', 'steps'],
+  scenario: ['name', 'about', 'storage', 'model', 'tools', 'functions', 'agents', 'workflows', 'knowledge', 'steps'],
   reply: ['text', 'tool_calls', 'usage', 'error'],
   fault: ['kind', 'message'],
   tool: ['name', 'description', 'parameters', 'effects', 'behavior'],
   function: ['name', 'description', 'behavior'],
   source: ['id', 'text', 'metadata'],
-  step: ['run', 'resume', 'cancel', 'search', 'reopen', 'expect'],
+  step: [
+    'run',
+    'start',
+    'outcome',
+    'resume',
+    'cancel',
+    'pause',
+    'signal',
+    'fork',
+    'state',
+    'define',
+    'search',
+    'reopen',
+    'expect',
+  ],
   run: ['agent', 'input', 'capability'],
+  signal: ['run', 'name', 'value', 'by'],
+  place: ['run', 'at'],
+  changed: ['workflows'],
   search: ['query', 'k', 'mode', 'filter'],
   expect: [
     'output',
@@ -34,8 +51,10 @@ const FIELDS = {
     'tool_calls',
     'function_calls',
     'documents',
+    'state',
   ],
-  failure: ['kind', 'context', 'says'],
+  shown: ['status', 'input', 'steps', 'outputs', 'signals', 'forked_at'],
+  failure: ['kind', 'context', 'says', 'problems'],
   asked: ['roles', 'first', 'last', 'tools', 'passages', 'results'],
   told: ['id', 'name', 'content', 'error', 'says'],
 }
@@ -112,30 +131,65 @@ class Host {
     }
     return agent({ name, description, execute })
   }
+
+  /** A workflow, whose steps may call the functions of the scenario; as an object and as text by turns. */
+  workflow(spec, functions) {
+    const call = ({ name, behavior }) => (input) => {
+      this.calls.functions.push({ name, input })
+      return this.act(name, behavior, input)
+    }
+    const named = Object.fromEntries(functions.map((it) => [it.name, call(it)]))
+    if (spec.name.length % 2) return Workflow.fromJson(JSON.stringify(spec), named)
+    return new Workflow({ ...spec, functions: named })
+  }
 }
 
-async function open(scenario, host, folder) {
+async function open(scenario, workflows, host, folder) {
   const storage = { memory: 'memory:', sqlite: `sqlite:${join(folder, 'scenario.db')}` }[scenario.storage ?? 'memory']
   assert.ok(storage, `unknown storage: ${scenario.storage}`)
   const tools = (scenario.tools ?? []).map((spec) => host.tool(spec))
-  const engine = new Engine(storage, { defaultModel: 'scripted:main', tools })
+  // One owner for all engines of a scenario, which follow each other: runs are taken up at once.
+  const engine = new Engine(storage, { defaultModel: 'scripted:main', tools, owner: 'scenario' })
   engine.registerModel('scripted:main', (request) => host.reply(request), { structured: true })
   for (const spec of scenario.agents ?? []) engine.register(new Agent(spec))
   for (const spec of scenario.functions ?? []) engine.register(host.functionAgent(spec))
-  if (!scenario.knowledge) return { engine }
+  const workflow = (spec) => host.workflow(spec, scenario.functions ?? [])
+  for (const spec of workflows) engine.register(workflow(spec))
+  if (!scenario.knowledge) return { engine, workflow }
   const kb = await KnowledgeBase.open('memory:', { embedder: embedders.hashing() })
   await kb.add(scenario.knowledge.map((source) => known('source', source)))
   engine.useKnowledge(kb)
-  return { engine, kb }
+  return { engine, workflow, kb }
 }
 
-async function take({ engine, kb }, step, last) {
+async function take(stage, step, last) {
+  const { engine, kb } = stage
   const id = (name) => (name === 'last' ? last : name)
   if (step.run) {
     const { agent, input, capability } = known('run', step.run)
     return { outcome: await engine.run(agent, input, { capability }) }
   }
   if (step.resume) return { outcome: await engine.resume(id(step.resume)) }
+  if (step.start) {
+    const { agent, input, capability } = known('run', step.start)
+    stage.started = await engine.start(agent, input, { capability })
+    return { run: stage.started.id }
+  }
+  if (step.outcome) return { outcome: await stage.started.outcome() }
+  if (step.pause) return { nothing: await engine.pause(id(step.pause)) }
+  if (step.signal) {
+    const { run, name, value, by } = known('signal', step.signal)
+    return { nothing: await engine.signal(id(run), name, value, { by }) }
+  }
+  if (step.fork) {
+    const { run, at } = known('place', step.fork)
+    return { run: await engine.fork(id(run), at) }
+  }
+  if (step.state) {
+    const { run, at } = known('place', step.state)
+    return { state: await engine.state(id(run), at) }
+  }
+  if (step.define) return { nothing: engine.register(stage.workflow(step.define)) }
   if (step.cancel) return { nothing: await engine.cancel(id(step.cancel)) }
   if (step.search) {
     const { query, ...options } = known('search', step.search)
@@ -155,7 +209,23 @@ function compareError(wanted, error) {
   assert.ok(RaptorflowError.isInstance(error), `expected the error ${wanted.kind}, got ${error && inspect(error)}`)
   assert.equal(error.code, wanted.kind, error.message)
   for (const [key, value] of Object.entries(wanted.context ?? {})) assert.equal(error.context[key], value, key)
+  if (wanted.problems) {
+    const told = error.diagnostics.map(({ message }) => message)
+    assert.equal(told.length, wanted.problems.length, inspect(told))
+    wanted.problems.forEach((part, index) => assert.ok(told[index].includes(part), `${part}: ${told[index]}`))
+  }
   if (wanted.says) assert.ok(says(error).includes(wanted.says), `the error does not say ${wanted.says}: ${says(error)}`)
+}
+
+function compareState(wanted, state) {
+  known('shown', wanted)
+  const steps = (field) => Object.fromEntries(state.steps.map((step) => [step.path, step[field]]))
+  if (wanted.status) assert.equal(state.status, wanted.status)
+  if ('input' in wanted) assert.deepEqual(state.input, wanted.input)
+  if (wanted.steps) assert.deepEqual(steps('status'), wanted.steps)
+  for (const [path, output] of Object.entries(wanted.outputs ?? {})) assert.deepEqual(steps('output')[path], output, path)
+  if (wanted.signals) assert.deepEqual(state.signals.map(({ time, ...signal }) => signal), wanted.signals)
+  if (wanted.forked_at !== undefined) assert.equal(state.forkedFrom?.at, wanted.forked_at)
 }
 
 function compareRequest(wanted, request) {
@@ -193,6 +263,7 @@ function compare(expect, happened, calls, events) {
   if (expect.passages) {
     assert.deepEqual(outcome.passages.map(({ number, source }) => ({ number, source })), expect.passages)
   }
+  if (expect.state) compareState(expect.state, happened.state)
   if (expect.documents) assert.deepEqual(happened.documents, expect.documents)
   if (expect.events) assert.deepEqual(events, expect.events)
   if (expect.model_calls !== undefined) assert.equal(calls.requests.length, expect.model_calls)
@@ -208,17 +279,19 @@ function compare(expect, happened, calls, events) {
 
 async function play(scenario, folder) {
   const host = new Host(known('scenario', scenario))
-  let stage = await open(scenario, host, folder)
+  let stage = await open(scenario, scenario.workflows ?? [], host, folder)
   let last
   for (const [index, step] of scenario.steps.entries()) {
     known('step', step)
     if (step.reopen) {
       await stage.engine.close()
-      stage = await open(scenario, host, folder)
+      const { workflows = [] } = step.reopen === true ? scenario : known('changed', step.reopen)
+      stage = await open(scenario, workflows, host, folder)
       continue
     }
     const before = stage.engine.bus.stats().published
     const happened = await take(stage, step, last).catch((error) => ({ error }))
+    last = happened.run ?? last
     if (step.run) last = happened.outcome?.runId ?? happened.error?.runId
     const events = last === undefined ? [] : stage.engine.bus.history({ run: last, from: before })
     try {

@@ -11,20 +11,29 @@ from raptorflow import errors
 
 FOLDER = Path(__file__).parents[2] / "tests" / "scenarios"
 FIELDS = {
-    "scenario": {"name", "about", "storage", "model", "tools", "functions", "agents", "knowledge", "steps"},
+    "scenario": {
+        "name", "about", "storage", "model", "tools", "functions", "agents", "workflows", "knowledge", "steps",
+    },
     "reply": {"text", "tool_calls", "usage", "error"},
     "tool": {"name", "description", "parameters", "effects", "behavior"},
     "function": {"name", "description", "behavior"},
     "behavior": {"kind", "message", "value"},
     "source": {"id", "text", "metadata"},
-    "step": {"run", "resume", "cancel", "search", "reopen", "expect"},
+    "step": {
+        "run", "start", "outcome", "resume", "cancel", "pause", "signal", "fork", "state", "define", "search", "reopen",
+        "expect",
+    },
     "run": {"agent", "input", "capability"},
+    "signal": {"run", "name", "value", "by"},
+    "place": {"run", "at"},
+    "changed": {"workflows"},
     "search": {"query", "k", "mode", "filter"},
     "expect": {
         "output", "finish", "usage", "passages", "error", "events", "requests", "model_calls", "tool_calls",
-        "function_calls", "documents",
+        "function_calls", "documents", "state",
     },
-    "error": {"kind", "context", "says"},
+    "state": {"status", "input", "steps", "outputs", "signals", "forked_at"},
+    "error": {"kind", "context", "says", "problems"},
     "request": {"roles", "first", "last", "tools", "passages", "results"},
     "result": {"id", "name", "content", "error", "says"},
     "call": {"name", "arguments"},
@@ -93,6 +102,19 @@ class Host:
 
         return rf.agent(spec["name"], description=spec.get("description", ""))(function)
 
+    def workflow(self, spec: dict[str, Any], functions: list[dict[str, Any]]) -> rf.Workflow:
+        """A workflow, whose steps may call the functions of the scenario."""
+
+        def step(function: dict[str, Any]) -> Any:
+            def call(input: Any) -> Any:
+                self.function_calls.append({"name": function["name"], "input": input})
+                return self.act(function["name"], function["behavior"], input)
+
+            return call
+
+        steps = {function["name"]: step(function) for function in functions}
+        return rf.Workflow.from_json(json.dumps(spec), steps)
+
     def act(self, name: str, behavior: dict[str, Any], given: Any) -> Any:
         kind = known("behavior", behavior)["kind"]
         if kind == "upper":
@@ -116,15 +138,17 @@ class Player:
         self.folder = folder
         self.host = Host(scenario)
         self.last = ""
+        self.started: rf.Run[Any] | None = None
         self.knowledge: rf.KnowledgeBase | None = None
 
     async def play(self) -> None:
-        self.engine = await self.open()
+        self.engine = await self.open(self.scenario.get("workflows", []))
         for index, step in enumerate(self.scenario["steps"]):
             known("step", step)
             if step.get("reopen"):
+                changed = {} if step["reopen"] is True else known("changed", step["reopen"])
                 await self.engine.close()
-                self.engine = await self.open()
+                self.engine = await self.open({**self.scenario, **changed}.get("workflows", []))
                 continue
             try:
                 await self.take(step)
@@ -133,23 +157,29 @@ class Player:
         await self.engine.close()
         assert not self.host.replies, f"{len(self.host.replies)} replies were not asked for"
 
-    async def open(self) -> rf.Engine:
+    async def open(self, workflows: list[dict[str, Any]]) -> rf.Engine:
         scenario, host = self.scenario, self.host
         storage = scenario.get("storage", "memory")
         assert storage in ("memory", "sqlite")
         engine = rf.Engine(
             f"sqlite:{self.folder}/scenario.db" if storage == "sqlite" else None,
             default_model="scripted:main",
+            # One owner for all engines of a scenario, which follow each other: runs are taken up at once.
+            owner="scenario",
             tools=[host.tool(spec) for spec in scenario.get("tools", [])],
         )
         engine.register_model("scripted:main", host.model)
         engine.register(*(rf.Agent.from_spec(spec) for spec in scenario.get("agents", [])))
         engine.register(*(host.function(spec) for spec in scenario.get("functions", [])))
+        engine.register(*(self.workflow(spec) for spec in workflows))
         if scenario.get("knowledge"):
             self.knowledge = await rf.KnowledgeBase.open(embedder=rf.embedders.hashing())
             await self.knowledge.add(known("source", source) for source in scenario["knowledge"])
             engine.use_knowledge(self.knowledge)
         return engine
+
+    def workflow(self, spec: dict[str, Any]) -> rf.Workflow:
+        return self.host.workflow(spec, self.scenario.get("functions", []))
 
     async def take(self, step: dict[str, Any]) -> None:
         expect = known("expect", step.get("expect", {}))
@@ -163,6 +193,10 @@ class Player:
             error = raised
         if "run" in step:
             self.last = value.run_id if value is not None else (error and error.run_id) or ""
+        if "start" in step and self.started is not None:
+            self.last = self.started.id
+        if "fork" in step and value is not None:
+            self.last = value
         compare_error(expect.get("error"), error)
         assert self.host.unscripted == 0, f"the model was asked {self.host.unscripted} times too often"
         compare_value(expect, value)
@@ -177,8 +211,28 @@ class Player:
             return await self.engine.run(run["agent"], run["input"], capability=run.get("capability"))
         if "resume" in step:
             return await self.engine.resume(self.id(step["resume"]))
+        if "start" in step:
+            run = known("run", step["start"])
+            self.started = await self.engine.start(run["agent"], run["input"], capability=run.get("capability"))
+            return None
+        if "outcome" in step:
+            assert self.started is not None, "no run was started"
+            return await self.started.outcome()
         if "cancel" in step:
             return await self.engine.cancel(self.id(step["cancel"]))
+        if "pause" in step:
+            return await self.engine.pause(self.id(step["pause"]))
+        if "signal" in step:
+            signal = known("signal", step["signal"])
+            return await self.engine.signal(self.id(signal["run"]), signal["name"], signal["value"], signal.get("by"))
+        if "fork" in step:
+            place = known("place", step["fork"])
+            return await self.engine.fork(self.id(place["run"]), place["at"])
+        if "state" in step:
+            place = known("place", step["state"])
+            return await self.engine.state(self.id(place["run"]), place.get("at"))
+        if "define" in step:
+            return self.engine.register(self.workflow(step["define"]))
         search = known("search", step["search"])
         assert self.knowledge is not None
         return await self.knowledge.search(**search)
@@ -202,6 +256,10 @@ def compare_error(wanted: dict[str, Any] | None, error: rf.RaptorflowError | Non
     same("class of the error", errors._BY_CODE[wanted["kind"]], type(error))
     for key, value in wanted.get("context", {}).items():
         same(f"`{key}` of the error", value, error.context.get(key))
+    if "problems" in wanted:
+        told = error.diagnostics
+        fits = len(told) == len(wanted["problems"]) and all(map(str.__contains__, told, wanted["problems"]))
+        assert fits, f"problems: expected {wanted['problems']}, got {told}"
     said = f"{error} {error.__cause__} {error.diagnostics}"
     assert wanted.get("says", "") in said, f"the error does not say {wanted['says']!r}: {said}"
 
@@ -216,8 +274,27 @@ def compare_value(expect: dict[str, Any], value: Any) -> None:
         same(f"usage.{field}", count, getattr(value.usage, field))
     if "passages" in expect:
         same("passages", expect["passages"], [{"number": p.number, "source": p.source} for p in value.passages])
+    if "state" in expect:
+        compare_state(known("state", expect["state"]), value)
     if "documents" in expect:
         same("documents", expect["documents"], [hit.document for hit in value])
+
+
+def compare_state(wanted: dict[str, Any], state: dict[str, Any]) -> None:
+    if "status" in wanted:
+        same("status", wanted["status"], state["status"])
+    if "input" in wanted:
+        same("input of the run", wanted["input"], state["input"])
+    if "steps" in wanted:
+        same("steps", wanted["steps"], {step["path"]: step["status"] for step in state["steps"]})
+    outputs = {step["path"]: step["output"] for step in state["steps"]}
+    for path, output in wanted.get("outputs", {}).items():
+        same(f"output of {path}", output, outputs.get(path))
+    if "signals" in wanted:
+        signals = [{"name": each["name"], "value": each["value"], "by": each["by"]} for each in state["signals"]]
+        same("signals", [{"by": None, **signal} for signal in wanted["signals"]], signals)
+    if "forked_at" in wanted:
+        same("forked_at", wanted["forked_at"], (state["forked_from"] or {}).get("at"))
 
 
 def compare_calls(expect: dict[str, Any], host: Host) -> None:

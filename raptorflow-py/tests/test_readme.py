@@ -1,4 +1,4 @@
-"""The programs of both READMEs run as they are printed; a server on this machine stands in for the provider."""
+"""The programs of both READMEs and of the guide run as they are printed; a server here stands in for the provider."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def program(path: str) -> str:
-    """The first Python program of a page."""
-    found = re.search(r"^```python\n(.*?)^```", (ROOT / path).read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    assert found, path
-    return found[1]
+def program(path: str, index: int = 0) -> str:
+    """A Python program of a page, by default the first."""
+    found = re.findall(r"^```python\n(.*?)^```", (ROOT / path).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return str(found[index])
 
 
 class Provider(http.server.BaseHTTPRequestHandler):
@@ -89,3 +88,11 @@ def test_the_program_of_the_front_page_calls_its_tool_through_a_provider(provide
 def test_the_program_of_the_package_runs(tmp_path: Path) -> None:
     assert run(program("raptorflow-py/README.md"), tmp_path).startswith("HELLO ")
     assert (tmp_path / "team.db").is_file()
+
+
+def test_the_workflow_of_the_package_asks_and_publishes(tmp_path: Path) -> None:
+    assert run(program("raptorflow-py/README.md", 1), tmp_path) == "About lamps. (publish)\n"
+
+
+def test_the_workflow_of_the_guide_asks_and_publishes(tmp_path: Path) -> None:
+    assert run(program("docs/guide/workflows.md"), tmp_path) == "ABOUT LAMPS.\n"

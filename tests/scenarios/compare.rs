@@ -6,13 +6,14 @@ use raptorflow_core::{
     Error, Result,
     engine::Outcome,
     event::EventKind,
+    journal::RunState,
     model::ChatRequest,
-    types::{Message, Part, RunId},
+    types::{Diagnostics, Message, Part, RunId},
 };
 use serde_json::Value;
 
 use crate::{
-    format::{Asked, Called, Cited, Expect, Failure, Told},
+    format::{Asked, Called, Cited, Expect, Failure, Given, Shown, Told},
     host::Calls,
 };
 
@@ -24,6 +25,7 @@ pub(crate) struct Happened {
     pub(crate) error: Option<Error>,
     pub(crate) documents: Option<Vec<String>>,
     pub(crate) events: Vec<EventKind>,
+    pub(crate) state: Option<RunState>,
     /// Why the step could not be taken.
     pub(crate) missing: Option<&'static str>,
 }
@@ -34,6 +36,11 @@ impl Happened {
             Ok(outcome) => Self { outcome: Some(outcome), ..Self::default() },
             Err(err) => Self::failed(Some(err)),
         }
+    }
+
+    /// A step that gives nothing.
+    pub(crate) fn done(done: Result<()>) -> Self {
+        Self::failed(done.err())
     }
 
     pub(crate) fn failed(error: Option<Error>) -> Self {
@@ -57,6 +64,9 @@ pub(crate) fn compare(expect: &Expect, happened: &Happened, calls: &Calls) -> Ve
         return Err(format!("the model was asked {} times more than it has replies", calls.unscripted));
     }
     outcome(expect, happened)?;
+    if let Some(wanted) = &expect.state {
+        state(wanted, happened.state.as_ref().ok_or("expected a state, got none")?)?;
+    }
     if let Some(wanted) = &expect.documents {
         same("documents", &Some(wanted), &happened.documents.as_ref())?;
     }
@@ -108,6 +118,15 @@ fn failure(wanted: &Failure, err: &Error) -> Verdict {
     for (key, value) in &wanted.context {
         same(&format!("`{key}` of the error"), &Some(value.as_str()), &err.get(key))?;
     }
+    if let Some(wanted) = &wanted.problems {
+        let told = err.cause::<Diagnostics>().map(|problems| problems.0.as_slice()).unwrap_or_default();
+        let told: Vec<_> = told.iter().map(|problem| &problem.message).collect();
+        let fits =
+            wanted.len() == told.len() && wanted.iter().zip(&told).all(|(says, told)| told.contains(says));
+        if !fits {
+            return Err(format!("problems: expected {wanted:?}, got {told:?}"));
+        }
+    }
     match &wanted.says {
         Some(says) if !format!("{err:#}").contains(says) => {
             Err(format!("the error does not say `{says}`: {err:#}"))
@@ -142,6 +161,36 @@ fn outcome(expect: &Expect, happened: &Happened) -> Verdict {
             .map(|passage| Cited { number: passage.number, source: passage.source.to_string() })
             .collect();
         same("passages", wanted, &got)?;
+    }
+    Ok(())
+}
+
+fn state(wanted: &Shown, got: &RunState) -> Verdict {
+    if let Some(status) = &wanted.status {
+        same("status", status, &got.summary.status)?;
+    }
+    if let Some(input) = &wanted.input {
+        same_value("input of the run", input, &got.input)?;
+    }
+    if let Some(steps) = &wanted.steps {
+        let found = got.steps.iter().map(|step| (step.path.to_string(), step.status)).collect();
+        same("steps", steps, &found)?;
+    }
+    for (path, output) in &wanted.outputs {
+        let step = got.steps.iter().find(|step| *step.path == **path);
+        let found = step.and_then(|step| step.output.as_ref()).unwrap_or(&Value::Null);
+        same_value(&format!("output of {path}"), output, found)?;
+    }
+    if let Some(signals) = &wanted.signals {
+        let found = got.signals.iter().map(|signal| Given {
+            name: signal.name.to_string(),
+            value: signal.value.clone(),
+            by: signal.by.as_deref().map(str::to_owned),
+        });
+        same("signals", signals, &found.collect())?;
+    }
+    if wanted.forked_at.is_some() {
+        same("forked_at", &wanted.forked_at, &got.forked_from.map(|(_, at)| at))?;
     }
     Ok(())
 }

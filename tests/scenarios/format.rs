@@ -6,6 +6,7 @@ use raptorflow_core::{
     ErrorKind,
     agent::AgentSpec,
     event::EventKind,
+    journal::{RunStatus, StepStatus},
     types::{Effects, Finish, Role, Schema, ToolCall, Usage},
 };
 use serde::Deserialize;
@@ -26,6 +27,9 @@ pub(crate) struct Scenario {
     pub(crate) functions: Vec<Function>,
     #[serde(default)]
     pub(crate) agents: Vec<AgentSpec>,
+    /// Workflows as data; which of their fields there are is core's affair.
+    #[serde(default)]
+    pub(crate) workflows: Vec<Value>,
     #[serde(default)]
     pub(crate) knowledge: Vec<Source>,
     pub(crate) steps: Vec<Step>,
@@ -99,22 +103,69 @@ pub(crate) struct Source {
     pub(crate) metadata: Map<String, Value>,
 }
 
-/// One step: exactly one of the first five, and what is expected of it.
+/// One step: exactly one of the fields before the last, and what is expected of it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
     #[serde(default)]
     pub(crate) run: Option<Run>,
     #[serde(default)]
+    pub(crate) start: Option<Run>,
+    #[serde(default)]
+    pub(crate) outcome: Option<String>,
+    #[serde(default)]
     pub(crate) resume: Option<String>,
     #[serde(default)]
     pub(crate) cancel: Option<String>,
     #[serde(default)]
+    pub(crate) pause: Option<String>,
+    #[serde(default)]
+    pub(crate) signal: Option<Signal>,
+    #[serde(default)]
+    pub(crate) fork: Option<Place>,
+    #[serde(default)]
+    pub(crate) state: Option<Place>,
+    #[serde(default)]
+    pub(crate) define: Option<Value>,
+    #[serde(default)]
     pub(crate) search: Option<Search>,
     #[serde(default)]
-    pub(crate) reopen: bool,
+    pub(crate) reopen: Option<Reopen>,
     #[serde(default)]
     pub(crate) expect: Expect,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Signal {
+    pub(crate) run: String,
+    pub(crate) name: String,
+    pub(crate) value: Value,
+    #[serde(default)]
+    pub(crate) by: Option<String>,
+}
+
+/// A run after so many entries, or as it is now.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Place {
+    pub(crate) run: String,
+    #[serde(default)]
+    pub(crate) at: Option<u64>,
+}
+
+/// Another engine with the same registrations, or with other workflows.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Reopen {
+    Same(bool),
+    With(Changed),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Changed {
+    pub(crate) workflows: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -152,6 +203,34 @@ pub(crate) struct Expect {
     pub(crate) tool_calls: Option<Vec<Called>>,
     pub(crate) function_calls: Option<Vec<Entered>>,
     pub(crate) documents: Option<Vec<String>>,
+    pub(crate) state: Option<Shown>,
+}
+
+/// What is expected of the state of a run.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Shown {
+    #[serde(default)]
+    pub(crate) status: Option<RunStatus>,
+    #[serde(default, deserialize_with = "present")]
+    pub(crate) input: Option<Value>,
+    #[serde(default)]
+    pub(crate) steps: Option<BTreeMap<String, StepStatus>>,
+    #[serde(default)]
+    pub(crate) outputs: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub(crate) signals: Option<Vec<Given>>,
+    #[serde(default)]
+    pub(crate) forked_at: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Given {
+    pub(crate) name: String,
+    pub(crate) value: Value,
+    #[serde(default)]
+    pub(crate) by: Option<String>,
 }
 
 /// `null` is an output to expect, and no output is none.
@@ -174,6 +253,8 @@ pub(crate) struct Failure {
     pub(crate) context: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) says: Option<String>,
+    #[serde(default)]
+    pub(crate) problems: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]

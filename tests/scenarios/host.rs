@@ -12,6 +12,7 @@ use raptorflow_core::{
     model::{ChatRequest, FunctionModel, Model, ModelAbilities, ModelInfo},
     tool::FunctionTool,
     types::ToolSpec,
+    workflow::{StepFunction, WorkflowBuilder, WorkflowSpec},
 };
 use serde_json::{Map, Value, json};
 
@@ -97,11 +98,30 @@ impl Host {
         spec.description = function.description.as_str().into();
         let (host, name, behavior) = (self.clone(), function.name.clone(), function.behavior.clone());
         Ok(Agent::new(FunctionAgent::new(spec, move |_ctx, AgentInput { input, .. }| {
-            let entered = Entered { name: name.clone(), input: input.clone() };
-            host.0.lock().unwrap().calls.functions.push(entered);
-            let answer = host.act(&name, &behavior, &input);
+            let answer = host.call(&name, &behavior, &input);
             async move { answer }
         })))
+    }
+
+    /// A workflow, whose steps may call the functions of the scenario.
+    pub(crate) fn workflow(&self, workflow: &Value, functions: &[Function]) -> Result<Agent> {
+        let mut builder = WorkflowBuilder::from_spec(WorkflowSpec::from_json(&workflow.to_string())?);
+        for function in functions {
+            let (host, name, behavior) = (self.clone(), function.name.clone(), function.behavior.clone());
+            let body = move |_ctx, input: Value| {
+                let answer = host.call(&name, &behavior, &input);
+                async move { answer }
+            };
+            builder = builder.function(function.name.as_str(), StepFunction::new(body));
+        }
+        Ok(builder.build()?.into())
+    }
+
+    /// Notes a call of a function, and does what it does.
+    fn call(&self, name: &str, behavior: &Behavior, input: &Value) -> Result<Value> {
+        let entered = Entered { name: name.to_owned(), input: input.clone() };
+        self.0.lock().unwrap().calls.functions.push(entered);
+        self.act(name, behavior, input)
     }
 
     fn act(&self, name: &str, behavior: &Behavior, given: &Value) -> Result<Value> {

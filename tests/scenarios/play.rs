@@ -1,21 +1,23 @@
 //! Plays one scenario: opens an engine, takes its steps, and compares what happened with what is expected.
 
-use std::path::Path;
+use std::{path::Path, sync::Mutex};
 
 use raptorflow_core::{
-    Engine, Error, KnowledgeBase, Result,
+    Engine, Error, ErrorKind, KnowledgeBase, Result,
     agent::AgentBuilder,
-    engine::Outcome,
+    engine::{Outcome, Run as StartedRun},
     event::{EventKind, Filter, History},
+    journal::JournalConfig,
     rag::{Document, HashingEmbedder},
     runtime::Context,
     types::RunId,
 };
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     compare::{self, Happened},
-    format::{Run, Scenario, Search, Source, Step, Store},
+    format::{Reopen, Run, Scenario, Search, Source, Step, Store},
     host::Host,
 };
 
@@ -25,17 +27,24 @@ pub(crate) fn play(scenario: &Scenario) -> std::result::Result<(), String> {
     tokio.block_on(async {
         let folder = TempDir::new().map_err(|err| err.to_string())?;
         let host = Host::new(scenario);
-        let mut stage =
-            Stage::open(scenario, &host, folder.path()).await.map_err(|err| format!("{err:#}"))?;
+        let mut stage = Stage::open(scenario, &scenario.workflows, &host, folder.path())
+            .await
+            .map_err(|err| format!("{err:#}"))?;
         let mut last = None;
         for (index, step) in scenario.steps.iter().enumerate() {
-            if step.reopen {
+            let workflows = match &step.reopen {
+                Some(Reopen::With(changed)) => Some(&changed.workflows),
+                Some(Reopen::Same(true)) => Some(&scenario.workflows),
+                _ => None,
+            };
+            if let Some(workflows) = workflows {
                 stage.engine.shutdown().await.map_err(|err| format!("{err:#}"))?;
-                stage =
-                    Stage::open(scenario, &host, folder.path()).await.map_err(|err| format!("{err:#}"))?;
+                stage = Stage::open(scenario, workflows, &host, folder.path())
+                    .await
+                    .map_err(|err| format!("{err:#}"))?;
                 continue;
             }
-            let happened = stage.take(step, &mut last).await?;
+            let happened = stage.take(step, scenario, &host, &mut last).await?;
             compare::compare(&step.expect, &happened, &host.take())
                 .map_err(|problem| format!("step {index}: {problem}"))?;
         }
@@ -50,11 +59,16 @@ pub(crate) fn play(scenario: &Scenario) -> std::result::Result<(), String> {
 struct Stage {
     engine: Engine,
     kb: Option<KnowledgeBase>,
+    /// The run that was started last.
+    started: Mutex<Option<StartedRun>>,
 }
 
 impl Stage {
-    async fn open(scenario: &Scenario, host: &Host, folder: &Path) -> Result<Self> {
-        let mut builder = Engine::builder().default_model("scripted:main");
+    async fn open(scenario: &Scenario, workflows: &[Value], host: &Host, folder: &Path) -> Result<Self> {
+        let mut journal = JournalConfig::default();
+        // One owner for all engines of a scenario, which follow each other: runs are taken up at once.
+        journal.owner = Some("scenario".into());
+        let mut builder = Engine::builder().default_model("scripted:main").journal(journal);
         if matches!(scenario.storage, Store::Sqlite) {
             builder = builder.storage(format!("sqlite:{}", folder.join("scenario.db").display()));
         }
@@ -69,6 +83,9 @@ impl Stage {
         for function in &scenario.functions {
             engine.register(host.function(function)?)?;
         }
+        for workflow in workflows {
+            engine.register(host.workflow(workflow, &scenario.functions)?)?;
+        }
         let mut kb = None;
         if !scenario.knowledge.is_empty() {
             let base = KnowledgeBase::in_memory(HashingEmbedder::default()).await?;
@@ -80,33 +97,72 @@ impl Stage {
             engine.use_knowledge(base.clone());
             kb = Some(base);
         }
-        Ok(Self { engine, kb })
+        Ok(Self { engine, kb, started: Mutex::default() })
     }
 
-    async fn take(&self, step: &Step, last: &mut Option<RunId>) -> std::result::Result<Happened, String> {
+    async fn take(
+        &self,
+        step: &Step,
+        scenario: &Scenario,
+        host: &Host,
+        last: &mut Option<RunId>,
+    ) -> std::result::Result<Happened, String> {
         let before = self.engine.bus().stats().published;
+        let engine = &self.engine;
         let id = |name: &str| match name {
-            "last" => Ok(last.map(|id| id.to_string()).unwrap_or_default()),
-            other => Ok::<_, String>(other.to_owned()),
+            "last" => last.ok_or_else(|| Error::new(ErrorKind::NotFound, "scenario", "there was no run")),
+            other => other.parse(),
         };
-        let mut happened = match step {
-            Step { run: Some(run), .. } => self.run(run).await,
-            Step { resume: Some(name), .. } => Happened::ended(match id(name)?.parse() {
-                Ok(run) => self.engine.resume(run).await,
-                Err(err) => Err(err),
-            }),
-            Step { cancel: Some(name), .. } => Happened::failed(match id(name)?.parse() {
-                Ok(run) => self.engine.cancel(run).await.err(),
-                Err(err) => Some(err),
-            }),
-            Step { search: Some(search), .. } => self.search(search).await,
-            _ => return Err("a step does nothing".to_owned()),
+        let happened = async {
+            Ok::<_, Error>(match step {
+                Step { run: Some(run), .. } => self.run(run).await,
+                Step { start: Some(run), .. } => self.start(run).await?,
+                Step { outcome: Some(_), .. } => match self.started() {
+                    Some(run) => Happened::ended(run.outcome().await),
+                    None => missing("no run was started"),
+                },
+                Step { resume: Some(name), .. } => Happened::ended(engine.resume(id(name)?).await),
+                Step { cancel: Some(name), .. } => Happened::done(engine.cancel(id(name)?).await),
+                Step { pause: Some(name), .. } => Happened::done(engine.pause(id(name)?).await),
+                Step { signal: Some(signal), .. } => {
+                    let mut request = engine.signal(id(&signal.run)?, &signal.name, signal.value.clone());
+                    if let Some(by) = &signal.by {
+                        request = request.by(by.as_str());
+                    }
+                    Happened::done(request.await)
+                }
+                Step { fork: Some(place), .. } => {
+                    let run = engine.fork(id(&place.run)?, place.at.unwrap_or_default()).await?;
+                    Happened { run: Some(run), ..Happened::default() }
+                }
+                Step { state: Some(place), .. } => {
+                    let state = engine.state(id(&place.run)?, place.at).await?;
+                    Happened { state: Some(state), ..Happened::default() }
+                }
+                Step { define: Some(workflow), .. } => {
+                    Happened::done(engine.register(host.workflow(workflow, &scenario.functions)?))
+                }
+                Step { search: Some(search), .. } => self.search(search).await,
+                _ => missing("a step does nothing"),
+            })
         };
+        let mut happened = happened.await.unwrap_or_else(|err| Happened::failed(Some(err)));
         if let Some(run) = happened.run {
             *last = Some(run);
         }
         happened.events = self.events(before, last.filter(|_| step.search.is_none()));
         Ok(happened)
+    }
+
+    fn started(&self) -> Option<StartedRun> {
+        self.started.lock().unwrap().take()
+    }
+
+    async fn start(&self, run: &Run) -> Result<Happened> {
+        let started = self.engine.start(&run.agent, run.input.clone()).await?;
+        let id = started.id();
+        *self.started.lock().unwrap() = Some(started);
+        Ok(Happened { run: Some(id), ..Happened::default() })
     }
 
     async fn run(&self, run: &Run) -> Happened {
@@ -121,10 +177,7 @@ impl Stage {
 
     async fn search(&self, search: &Search) -> Happened {
         let Some(kb) = &self.kb else {
-            return Happened {
-                missing: Some("the scenario has no `knowledge` to search"),
-                ..Happened::default()
-            };
+            return missing("the scenario has no `knowledge` to search");
         };
         let found = async {
             let mut query = kb.search(&search.query).k(search.k).filter(search.filter.clone());
@@ -148,4 +201,8 @@ impl Stage {
         let ctx = Context::for_run(self.engine.runtime(), run);
         self.engine.bus().history(&ctx, &history).iter().map(|event| event.kind.clone()).collect()
     }
+}
+
+fn missing(what: &'static str) -> Happened {
+    Happened { missing: Some(what), ..Happened::default() }
 }

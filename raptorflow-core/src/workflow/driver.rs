@@ -58,8 +58,8 @@ pub(super) async fn run(workflow: &Workflow, session: &Session, input: &AgentInp
 async fn define(workflow: &Workflow, session: &Session) -> Result<()> {
     let (ctx, journal) = (session.ctx(), session.journal());
     let recorded = journal.check_definition(ctx.path(), workflow.definition())?;
-    // The engine records it together with the start of a run.
-    if !recorded && !ctx.path().is_empty() {
+    // The engine records it together with the start of a run; a fork may have no more than that.
+    if !recorded && (!ctx.path().is_empty() || journal.has_history()) {
         let steps = Arc::clone(workflow.definition());
         journal.append(ctx, &[Fact::DefinitionRecorded { steps }]).await?;
     }

@@ -25,6 +25,7 @@ pub struct Proxy {
 struct State {
     lose: AtomicBool,
     lost: AtomicUsize,
+    requests: AtomicUsize,
     /// How many answers pass before the rest is kept back.
     passes: AtomicUsize,
     silent: watch::Sender<bool>,
@@ -41,6 +42,7 @@ impl Proxy {
         let state = Arc::new(State {
             lose: AtomicBool::new(false),
             lost: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
             passes: AtomicUsize::new(usize::MAX),
             silent: watch::Sender::new(false),
         });
@@ -72,6 +74,12 @@ impl Proxy {
         self.state.lost.load(Ordering::SeqCst)
     }
 
+    /// How many requests came by.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.state.requests.load(Ordering::SeqCst)
+    }
+
     /// Lets so many answers pass and keeps back what follows, on every connection; requests still arrive.
     pub fn hang_after(&self, answers: usize) {
         self.state.silent.send_replace(false);
@@ -96,14 +104,15 @@ async fn carry(client: TcpStream, server: TcpStream, state: Arc<State>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     tokio::select! {
-        () = forward(&mut from_client, &mut to_server) => {}
+        () = forward(&mut from_client, &mut to_server, &state) => {}
         () = answer(&mut from_server, &mut to_client, &state) => {}
     }
 }
 
-async fn forward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) {
+async fn forward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, state: &State) {
     let mut bytes = [0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        state.requests.fetch_add(1, Ordering::SeqCst);
         if to.write_all(&bytes[..count]).await.is_err() {
             return;
         }

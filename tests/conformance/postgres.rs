@@ -1,6 +1,12 @@
 //! What PostgreSQL promises beyond the contracts: restarts, lost answers, waiting, formats and damage.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use libtest_mimic::{Completion, Failed, Trial};
 use raptorflow_core::{
@@ -24,6 +30,7 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
     vec![
         shared("a_waiter_hears_of_an_append_of_another_process", a_waiter_hears_of_another_process),
         shared("a_waiter_hears_of_an_append_of_its_own_process", a_waiter_hears_of_its_own_process),
+        shared("a_waiter_does_not_ask_the_server_about_appends_of_its_own_process", a_waiter_does_not_ask),
         shared("a_commit_whose_answer_is_lost_is_not_done_twice", a_lost_answer_is_not_done_twice),
         shared("a_commit_that_cannot_be_asked_about_is_an_error_that_says_so", what_is_unknown_is_said),
         shared("a_writer_that_was_forgotten_goes_on", a_forgotten_writer_goes_on),
@@ -104,11 +111,47 @@ fn a_waiter_hears_of_its_own_process(server: &'static Server) {
 /// A store behind a proxy, and the schema it is in.
 async fn behind(server: &Server, reconnect: Duration) -> (Proxy, Storage, String) {
     let (proxy, schema) = (Proxy::before(server.port()).await, server.schema());
-    let address = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", proxy.port());
+    let options = format!("sslmode=disable&application_name={schema}");
+    let address = format!("postgres://postgres@127.0.0.1:{}/postgres?{options}", proxy.port());
     let mut config = PostgresConfig::new(address).with_schema(&schema);
     config.reconnect = reconnect;
     let store = PostgresStore::open(&Runtime::current().unwrap(), config).await.unwrap();
     (proxy, Storage::from_store(Arc::new(store)), schema)
+}
+
+fn a_waiter_does_not_ask(server: &'static Server) {
+    run(async {
+        const ROUNDS: usize = 20;
+        let ctx = timeless();
+        let (proxy, storage, schema) = behind(server, PATIENCE).await;
+        let length = AtomicU64::new(0);
+        let round = async || {
+            let (before, known) = (proxy.requests(), length.load(Ordering::SeqCst));
+            let wait = storage.grown(&ctx, "stream", known, PATIENCE);
+            let (grown, appended) = tokio::join!(wait, storage.append(&ctx, records("stream", &["record"])));
+            grown.unwrap();
+            length.store(appended.unwrap(), Ordering::SeqCst);
+            proxy.requests() - before
+        };
+        // From here on each append costs a second request, a word to other processes.
+        let listens = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{schema}' AND state = 'idle'
+                 AND query LIKE '%pg_advisory_lock_shared%'"
+        );
+        while server.sql("public", &listens).unwrap() == "0" {
+            round().await;
+        }
+        loop {
+            let mut requests = 0;
+            for _ in 0..ROUNDS {
+                requests += round().await;
+            }
+            // The word of the round before may be late. A waiter that asks makes it three each.
+            if requests <= 2 * ROUNDS + 2 {
+                break;
+            }
+        }
+    });
 }
 
 fn a_lost_answer_is_not_done_twice(server: &'static Server) {

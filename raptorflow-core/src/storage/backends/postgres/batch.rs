@@ -199,16 +199,17 @@ impl Batch {
         outcome.first() == Some(&1)
     }
 
-    /// Tells each caller how its write ended, and gives the places of the streams that have grown.
-    pub(super) fn answer(self, outcome: &[i64]) -> Vec<u32> {
+    /// Tells each caller how its write ended, and gives the streams that have grown.
+    pub(super) fn answer(self, outcome: &[i64]) -> Vec<Grown> {
         let mut grown = Vec::new();
-        for (job, place) in self.jobs.into_iter().zip(self.places) {
+        for (mut job, place) in self.jobs.into_iter().zip(self.places) {
             let Some((status, numbers)) = of_steps(&place.steps, outcome) else {
                 job.answer(Err(Error::new(ErrorKind::Internal, OPERATION, "a write has no outcome")));
                 continue;
             };
-            if let (Status::Done, Write::Append { stream, .. }) = (status, &job.write) {
-                grown.push(Sum::new(job.tenant.as_str(), stream).id());
+            if let (Status::Done, Write::Append { stream, .. }) = (status, &mut job.write) {
+                let (tenant, stream) = (job.tenant.clone(), std::mem::take(stream));
+                grown.push(Grown { tenant, stream, length: numbers.first().copied().unwrap_or(0) });
             }
             job.answer(Ok(Answer { status, numbers, expires: place.expires }));
         }
@@ -218,6 +219,13 @@ impl Batch {
     pub(super) fn into_jobs(self) -> Vec<Job> {
         self.jobs
     }
+}
+
+/// A stream that has grown, and how long it is now.
+pub(super) struct Grown {
+    pub(super) tenant: TenantId,
+    pub(super) stream: String,
+    pub(super) length: u64,
 }
 
 /// Tells each caller that its job failed.

@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use super::{
     batch::{Answer, Expiry, Status, Write},
-    checksum::Sum,
     config::PostgresConfig,
     connect::Connector,
     fault::Fault,
@@ -190,15 +189,26 @@ impl Log for PostgresStore {
     async fn grown(&self, ctx: &Context, stream: &str, length: u64, patience: Duration) -> Result<()> {
         const OPERATION: &str = "storage.grown";
         check_name(OPERATION, "stream", stream)?;
-        let watch = self.listener.0.watch(Sum::new(ctx.tenant().as_str(), stream).id());
+        let watch = self.listener.0.watch(ctx.tenant(), stream);
         let told = async {
-            let mut appended = std::pin::pin!(watch.notify.notified());
-            appended.as_mut().enable();
-            // After the watch began: an append since the caller looked is seen here or told.
-            if read::length(&self.readers, ctx.tenant(), stream).await? <= length {
+            loop {
+                let mut appended = std::pin::pin!(watch.notify.notified());
+                appended.as_mut().enable();
+                // A run hears of each of its own appends: to ask the server every time would cost as much as they do.
+                if !watch.is_at_most(length) {
+                    let mark = watch.begin();
+                    // After the watch began: an append since the caller looked is seen here or told.
+                    let found = read::length(&self.readers, ctx.tenant(), stream).await?;
+                    watch.learn(mark, found);
+                    if found > length {
+                        return Ok(());
+                    }
+                }
                 appended.await;
+                if watch.is_longer_than(length) {
+                    return Ok(());
+                }
             }
-            Ok(())
         };
         tokio::select! {
             biased;

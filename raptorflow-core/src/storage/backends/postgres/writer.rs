@@ -14,7 +14,7 @@ use sqlx::{Arguments as _, Connection as _, PgConnection, Row as _};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{
-    batch::{Answer, Batch, Job, Write, fail},
+    batch::{Answer, Batch, Grown, Job, Write, fail},
     connect::Connector,
     fault::{Fault, LOCK_TIMEOUT, NOT_REGISTERED, closed},
     listener::Listener,
@@ -319,9 +319,9 @@ impl Working {
     }
 
     /// Wakes who waits for streams that have grown, here and in other processes.
-    async fn tell(&self, session: &mut Session, listened: bool, grown: &[u32]) {
+    async fn tell(&self, session: &mut Session, listened: bool, grown: &[Grown]) {
         let (connector, listener) = (&self.writer.connector, &self.writer.listener);
-        listener.wake(grown.iter().copied());
+        listener.wake(grown);
         let Some(conn) = session.conn.as_mut().filter(|_| listened && !grown.is_empty()) else { return };
         // Not for the disk: whoever waits looks again by itself too.
         let tell = sqlx::query(

@@ -26,6 +26,7 @@ mod teams;
 mod tool_dispatch;
 mod upkeep;
 mod workflow_control;
+mod workflow_data;
 mod workflow_replay;
 mod workflow_rollback;
 mod workflow_run;

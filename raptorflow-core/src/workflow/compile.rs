@@ -15,7 +15,7 @@ use crate::{
     workflow::{
         StepFunction, StepSpec, Workflow, WorkflowSpec,
         cycle::find_cycles,
-        graph::{Action, Graph, Node, Timer, Way},
+        graph::{Action, Graph, Node, Way},
         template::{Source, Template},
     },
 };
@@ -82,20 +82,16 @@ impl Compiler<'_> {
             self.problem("/timeout", "out_of_range", "expected more than 0 seconds");
         }
         let by_name = self.names(spec);
-        let mut nodes: Vec<Node> = spec
-            .steps
-            .iter()
-            .enumerate()
-            .filter_map(|(index, step)| self.node(index, step, &by_name))
-            .collect();
+        let nodes: Vec<Option<Node>> =
+            spec.steps.iter().enumerate().map(|(index, step)| self.node(index, step, &by_name)).collect();
         let output = spec.output.as_ref().map(|output| self.template("/output", output, &by_name, false));
-        let cycles = self.check_cycles(spec, &by_name);
-        if cycles || nodes.len() < spec.steps.len() {
+        let ways = ways(spec, &by_name);
+        let cycles = self.check_cycles(spec, &ways);
+        self.check_references(spec, &by_name, &ways);
+        let mut nodes: Vec<Node> = nodes.into_iter().collect::<Option<_>>()?;
+        if cycles {
             return None;
         }
-        let ways: Vec<Vec<usize>> =
-            nodes.iter().map(|node| node.before.iter().map(|way| way.from).collect()).collect();
-        self.check_references(&nodes, &ways);
         let ends: Vec<(usize, usize, usize)> = nodes
             .iter()
             .enumerate()
@@ -111,6 +107,7 @@ impl Compiler<'_> {
         let last =
             (0..nodes.len()).filter(|at| nodes.get(*at).is_some_and(|node| node.next.is_empty())).collect();
         let definition = definition(&spec.steps);
+        let depth = nodes.iter().filter_map(Node::inner).map(|graph| graph.depth + 1).max().unwrap_or(0);
         Some(Graph {
             name: spec.name.as_str().into(),
             priority: spec.priority,
@@ -120,21 +117,22 @@ impl Compiler<'_> {
             output,
             timeout: spec.timeout,
             parallel: spec.parallel,
+            depth,
             definition: Arc::new(definition),
         })
     }
 
     /// Whether steps wait for each other, also where other problems leave no graph.
-    fn check_cycles(&mut self, spec: &WorkflowSpec, by_name: &HashMap<Arc<str>, usize>) -> bool {
-        let from = |step: &StepSpec| {
-            step.after.iter().filter_map(|after| by_name.get(after.step.as_str()).copied()).collect()
-        };
-        let cycles = find_cycles(&spec.steps.iter().map(from).collect::<Vec<Vec<usize>>>());
+    fn check_cycles(&mut self, spec: &WorkflowSpec, ways: &[Vec<usize>]) -> bool {
+        let cycles = find_cycles(ways);
         for cycle in &cycles {
             let names: Vec<&str> =
                 cycle.iter().filter_map(|step| Some(spec.steps.get(*step)?.name.as_str())).collect();
             let first = cycle.first().copied().unwrap_or_default();
-            let message = format!("the steps `{}` wait for each other", names.join("`, `"));
+            let message = match names.as_slice() {
+                [one] => format!("the step `{one}` waits for itself"),
+                all => format!("the steps `{}` wait for each other", all.join("`, `")),
+            };
             self.problem(&format!("/steps/{first}/after"), "cycle", message);
         }
         !cycles.is_empty()
@@ -167,6 +165,11 @@ impl Compiler<'_> {
         let mapped = step.map.is_some();
         let input = step.input.as_ref().map(|it| self.template(&format!("{at}/input"), it, by_name, mapped));
         let map = step.map.as_ref().map(|it| self.template(&format!("{at}/map"), it, by_name, false));
+        if step.map.as_ref().is_some_and(|map| !map.is_array() && !is_reference(map)) {
+            let message =
+                format!("`{}`: expected a reference to a list, such as `$input`, or a list", step.name);
+            self.problem(&format!("{at}/map"), "invalid_list", message);
+        }
         self.check_options(&at, step);
         let compensate = step.compensate.as_ref().and_then(|by| self.compensation(&at, step, by));
         let timed =
@@ -299,16 +302,14 @@ impl Compiler<'_> {
 
     /// The graph of a workflow inside of this one: the one that was built, or the one that stands in the data.
     fn nested(&mut self, pointer: &str, step: &str, spec: &WorkflowSpec) -> Option<Arc<Graph>> {
-        if let Some(built) = self.nested.get(step) {
-            return Some(Arc::clone(built.graph()));
-        }
-        if self.depth >= MAX_DEPTH {
-            self.problem(
-                pointer,
-                "too_deep",
-                format!("expected at most {MAX_DEPTH} workflows in each other"),
-            );
+        let built = self.nested.get(step);
+        if self.depth + built.map_or(0, |built| built.graph().depth) >= MAX_DEPTH {
+            let message = format!("expected at most {MAX_DEPTH} workflows in each other");
+            self.problem(pointer, "too_deep", message);
             return None;
+        }
+        if let Some(built) = built {
+            return Some(Arc::clone(built.graph()));
         }
         let at = format!("{}{pointer}", self.at);
         // What was built for a step is not there for a step of the same name inside of another workflow.
@@ -385,29 +386,57 @@ impl Compiler<'_> {
     }
 
     /// A step may only refer to steps that are settled before it.
-    fn check_references(&mut self, nodes: &[Node], ways: &[Vec<usize>]) {
-        for (index, node) in nodes.iter().enumerate() {
+    fn check_references(
+        &mut self,
+        spec: &WorkflowSpec,
+        by_name: &HashMap<Arc<str>, usize>,
+        ways: &[Vec<usize>],
+    ) {
+        let lost = |step: &StepSpec| step.after.iter().any(|it| !by_name.contains_key(it.step.as_str()));
+        let lost: Vec<bool> = spec.steps.iter().map(lost).collect();
+        let find = |name: &str| match by_name.get(name) {
+            Some(step) if !RESERVED.contains(&name) => Some(Source::Step(*step)),
+            // Of no step, and told already where it is unknown.
+            _ => Some(Source::Input),
+        };
+        for (index, step) in spec.steps.iter().enumerate() {
+            let until = step.timer.as_ref().and_then(|timer| timer.until.as_ref());
+            let fields = [("input", step.input.as_ref()), ("map", step.map.as_ref()), ("timer/until", until)];
             let mut found = Vec::new();
-            let timer = match &node.action {
-                Action::Timer(Timer::Found(template)) => Some(template),
-                _ => None,
-            };
-            for template in node.input.iter().chain(&node.map).chain(timer) {
-                template.steps(&mut found);
+            for (field, value) in fields.into_iter().filter_map(|(field, value)| Some((field, value?))) {
+                let mut steps = Vec::new();
+                Template::parse(value, &find, &mut |_| {}).steps(&mut steps);
+                found.extend(steps.into_iter().map(|(step, text)| (field, step, text)));
             }
             if found.is_empty() {
                 continue;
             }
             let before = ancestors(index, ways);
-            for (step, text) in found {
-                if before.get(step) != Some(&true) {
-                    let message =
-                        format!("`{}` does not come after the step that `{text}` refers to", node.name);
-                    self.problem(&format!("/steps/{index}"), "unsettled_reference", message);
-                }
+            // What comes before is not known where a step that is to come before is not.
+            let steps = before.iter().enumerate().filter(|(at, before)| **before || *at == index);
+            if steps.into_iter().any(|(at, _)| lost.get(at) == Some(&true)) {
+                continue;
+            }
+            let unsettled = found.into_iter().filter(|(_, from, _)| before.get(*from) != Some(&true));
+            for (field, _, text) in unsettled {
+                let message = format!("`{}` does not come after the step that `{text}` refers to", step.name);
+                self.problem(&format!("/steps/{index}/{field}"), "unsettled_reference", message);
             }
         }
     }
+}
+
+/// Whether a value as a whole is a reference, and not a text that begins with a dollar sign.
+pub(super) fn is_reference(value: &Value) -> bool {
+    value.as_str().and_then(|text| text.strip_prefix('$')).is_some_and(|rest| !rest.starts_with('$'))
+}
+
+/// Which steps each step waits for, as far as they are known.
+fn ways(spec: &WorkflowSpec, by_name: &HashMap<Arc<str>, usize>) -> Vec<Vec<usize>> {
+    let from = |step: &StepSpec| {
+        step.after.iter().filter_map(|after| by_name.get(after.step.as_str()).copied()).collect()
+    };
+    spec.steps.iter().map(from).collect()
 }
 
 /// Which steps are settled before a step.

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::workflow::spec::given;
+
 /// A test of the value that a step gave; every part that is set must hold.
 ///
 /// It is data, so that it can stand in a file, be drawn and be compared over versions.
@@ -27,10 +29,10 @@ pub struct Condition {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub at: String,
     /// It is this value; numbers are compared as numbers.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub equals: Option<Value>,
     /// It is not this value.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub not_equals: Option<Value>,
     /// It is a number above this one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,7 +47,7 @@ pub struct Condition {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_most: Option<f64>,
     /// It is a text that contains this text, a list that has this item, or an object that has this key.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub contains: Option<Value>,
     /// There is something other than null (`true`), or there is not (`false`).
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -24,6 +24,8 @@ pub(super) struct Graph {
     pub(super) output: Option<Template>,
     pub(super) timeout: Duration,
     pub(super) parallel: usize,
+    /// How many workflows are in each other inside of this one.
+    pub(super) depth: usize,
     /// The digest of each step by its name.
     pub(super) definition: Arc<IndexMap<Arc<str>, Arc<str>>>,
 }
@@ -94,6 +96,16 @@ pub(super) enum Timer {
     At(Timestamp),
     /// A point in time that is found in the data.
     Found(Template),
+}
+
+impl Node {
+    /// The workflow that it runs, once or again and again.
+    pub(super) fn inner(&self) -> Option<&Arc<Graph>> {
+        match &self.action {
+            Action::Workflow(graph) | Action::Repeat { body: graph, .. } => Some(graph),
+            _ => None,
+        }
+    }
 }
 
 impl Graph {

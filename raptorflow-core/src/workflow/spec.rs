@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -56,7 +56,7 @@ pub struct WorkflowSpec {
     pub parallel: usize,
     /// What the workflow gives, with references like `$draft`; by default the output of its last step, or an object
     /// of the outputs by name where several steps are last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub output: Option<Value>,
     /// The steps.
     #[serde(default)]
@@ -159,7 +159,7 @@ pub struct StepSpec {
     ///
     /// By default: the input of the workflow when it comes after nothing, the output of the step that it comes after,
     /// or an object of outputs by name when it comes after several.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub input: Option<Value>,
     /// A reference to a list, each item of which is worked on by itself, as `$item`; the output is the list of outputs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -299,7 +299,7 @@ pub struct GateSpec {
     #[serde(skip_serializing_if = "Option::is_none", with = "some_seconds")]
     pub timeout: Option<Duration>,
     /// The answer when nobody gave one in time; without it the step fails then.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub default: Option<Value>,
 }
 
@@ -330,6 +330,13 @@ pub struct CompensateSpec {
     /// A function of the host, by the name under which it was given to the builder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
+}
+
+/// Reads a value that is there: a null is the value null, and what is not there is nothing.
+pub(super) fn given<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 const fn hour() -> Duration {

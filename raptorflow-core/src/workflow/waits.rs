@@ -8,7 +8,7 @@ use crate::{
     types::{Schema, Timestamp},
     workflow::{
         CompensateSpec, GateSpec, StepSpec, TimerSpec,
-        compile::{Compiler, RETRIES, TIMEOUT, backoff},
+        compile::{Compiler, RETRIES, TIMEOUT, backoff, is_reference},
         graph::{Action, Compensation, Gate, Timer},
     },
 };
@@ -22,6 +22,9 @@ impl Compiler<'_> {
         }
         if gate.approvers.as_ref().is_some_and(Vec::is_empty) {
             self.problem(&format!("{at}/approvers"), "unanswerable", nobody("there is no approver"));
+        }
+        if gate.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            self.problem(&format!("{at}/timeout"), "unanswerable", nobody("there is no time to"));
         }
         if gate.schema == Some(Value::Bool(false)) {
             self.problem(&format!("{at}/schema"), "unanswerable", nobody("no value fits the schema"));
@@ -69,16 +72,16 @@ impl Compiler<'_> {
         let at = format!("{at}/timer");
         match (timer.seconds, &timer.until) {
             (Some(duration), None) => Some(Timer::After(duration)),
-            (None, Some(Value::String(text))) if !text.starts_with('$') => match text.parse::<Timestamp>() {
+            (None, Some(reference)) if is_reference(reference) => {
+                Some(Timer::Found(self.template(&format!("{at}/until"), reference, by_name, false)))
+            }
+            (None, Some(point)) => match point.as_str().unwrap_or_default().parse::<Timestamp>() {
                 Ok(point) => Some(Timer::At(point)),
                 Err(err) => {
                     self.problem(&format!("{at}/until"), "invalid_time", err.to_string());
                     None
                 }
             },
-            (None, Some(reference)) => {
-                Some(Timer::Found(self.template(&format!("{at}/until"), reference, by_name, false)))
-            }
             _ => {
                 self.problem(&at, "invalid_time", "expected either `seconds` or `until`");
                 None

@@ -83,6 +83,8 @@ pub(super) struct State {
     first: Contents,
     operations: Vec<Operation>,
     fault: Option<Fault>,
+    /// How many operations there were that each failure is about.
+    seen: Seen,
     /// How many operations failed.
     failed: usize,
 }
@@ -91,8 +93,25 @@ pub(super) struct State {
 struct Fault {
     failure: Failure,
     lasting: Lasting,
-    /// How many operations of the kind are let through first.
-    after: usize,
+    /// The number of the operation of the kind.
+    at: usize,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    full: usize,
+    write: usize,
+    read: usize,
+}
+
+impl Seen {
+    fn of(&mut self, failure: Failure) -> &mut usize {
+        match failure {
+            Failure::Full => &mut self.full,
+            Failure::Write => &mut self.write,
+            Failure::Read => &mut self.read,
+        }
+    }
 }
 
 impl Disk {
@@ -136,8 +155,25 @@ impl Disk {
     /// Lets `after` operations of the failure's kind through, and then fails one or all.
     pub fn fail_at(&self, after: usize, failure: Failure, lasting: Lasting) {
         let mut state = self.0.state();
-        state.failed = 0;
-        state.fault = Some(Fault { failure, lasting, after });
+        let at = *state.seen.of(failure) + after;
+        state.fail(Fault { failure, lasting, at });
+    }
+
+    /// As [`Disk::fail_at`], but counts from when the folder was watched; what is past then fails next.
+    pub fn fail_operation(&self, number: usize, failure: Failure, lasting: Lasting) {
+        self.0.state().fail(Fault { failure, lasting, at: number });
+    }
+
+    /// How many operations of a failure's kind there were, failed ones too.
+    #[must_use]
+    pub fn seen(&self, failure: Failure) -> usize {
+        *self.0.state().seen.of(failure)
+    }
+
+    /// How many operations failed since a failure was set.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.0.state().failed
     }
 
     /// Ends the failure and says how many operations failed.
@@ -164,21 +200,27 @@ impl Shared {
 }
 
 impl State {
-    /// The failure of the next operation, if it is to fail.
+    fn fail(&mut self, fault: Fault) {
+        self.failed = 0;
+        self.fault = Some(fault);
+    }
+
+    /// Counts the next operation and gives its failure, if it is to fail.
     pub(super) fn failure(&mut self, kind: Kind) -> Option<Failure> {
-        let fault = self.fault.as_mut()?;
-        let concerned = match fault.failure {
-            Failure::Read => kind == Kind::Read,
-            Failure::Write => kind != Kind::Read,
-            Failure::Full => kind == Kind::Write,
+        let concerned: &[Failure] = match kind {
+            Kind::Read => &[Failure::Read],
+            Kind::Write => &[Failure::Full, Failure::Write],
+            Kind::Other => &[Failure::Write],
         };
-        if !concerned {
-            return None;
+        let mut number = None;
+        for failure in concerned {
+            let seen = self.seen.of(*failure);
+            if self.fault.as_ref().is_some_and(|fault| fault.failure == *failure) {
+                number = Some(*seen);
+            }
+            *seen += 1;
         }
-        if fault.after > 0 {
-            fault.after -= 1;
-            return None;
-        }
+        let fault = self.fault.as_ref().filter(|fault| number.is_some_and(|number| number >= fault.at))?;
         let failure = fault.failure;
         if fault.lasting == Lasting::Once {
             self.fault = None;

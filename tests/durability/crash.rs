@@ -16,7 +16,7 @@ use crate::{
 
 /// Cells of each tenant, and how many steps each goes.
 const CELLS: u64 = 3;
-const STEPS: u64 = 40;
+const STEPS: u64 = 24;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let trial = |name, durability| {

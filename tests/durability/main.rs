@@ -11,8 +11,10 @@
     clippy::unwrap_used
 )]
 
+mod bits;
 mod cell;
 mod crash;
+mod faults;
 mod place;
 mod workflow;
 
@@ -21,6 +23,9 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, run};
 
 fn main() -> ExitCode {
-    let trials = crash::trials().into_iter().chain(workflow::trials()).collect();
+    let trials = [crash::trials(), workflow::trials(), bits::trials(), faults::trials()]
+        .into_iter()
+        .flatten()
+        .collect();
     run(&Arguments::from_args(), trials).exit_code()
 }

@@ -8,7 +8,7 @@ use super::{
     config::{Durability, SqliteConfig},
     fault::{OrFault as _, fault},
     migrate,
-    seal::Seal,
+    seal::{Seal, damaged},
     verify,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -26,6 +26,7 @@ const ATTEMPTS: usize = 16;
 /// Opens the connection of the writer; makes the tables of a new file.
 pub(super) fn writer(config: &SqliteConfig) -> Result<Connection> {
     check_path(&config.path)?;
+    check_log(&config.path)?;
     let flags = OpenFlags::SQLITE_OPEN_CREATE;
     let mut conn = connect(config, flags).map_err(|err| with_path(err, &config.path))?;
     prepare(&mut conn, config).map_err(|err| with_path(err, &config.path))?;
@@ -56,9 +57,9 @@ fn prepare(conn: &mut Connection, config: &SqliteConfig) -> Result<()> {
     copies_at_close(conn, false)?;
     // Before anything is written: a file of another program stays as it is. In a transaction: another process
     // may be making the tables.
-    let format = check_format(&*conn.transaction().or_fault(OPERATION)?)?;
+    let format = check_format(&*conn.transaction().or_fault(OPERATION)?).map_err(unreadable)?;
     if matches!(format, Format::Current) {
-        verify::check(conn, config)?;
+        verify::check(conn, config).map_err(unreadable)?;
     }
     write_ahead(conn)?;
     let synchronous = match config.durability {
@@ -96,6 +97,20 @@ fn check_path(path: &Path) -> Result<()> {
     }
 }
 
+/// Refuses a file that lost all of its bytes: SQLite would take it for a new one and delete its write-ahead log.
+///
+/// A file has its first page before it has a log, so whoever makes one meanwhile is not in the way.
+fn check_log(path: &Path) -> Result<()> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let length = |path: &Path| path.metadata().map(|file| file.len());
+    if length(Path::new(&log)).is_ok_and(|length| length > 0) && length(path).is_ok_and(|length| length == 0)
+    {
+        return Err(with_path(damaged(OPERATION, "an empty file and its write-ahead log"), path));
+    }
+    Ok(())
+}
+
 /// What a file is.
 pub(super) enum Format {
     /// New and empty.
@@ -123,6 +138,9 @@ pub(super) fn check_format(conn: &Connection) -> Result<Format> {
             .with("supported", FORMAT)),
         };
     }
+    if verify::has_tables(conn)? {
+        return Err(damaged(OPERATION, "the tables of a store and another mark of the program"));
+    }
     let tables = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
     if application == 0 && format == 0 && tables.or_fault(OPERATION)? == 0 {
         return Ok(Format::New);
@@ -132,6 +150,14 @@ pub(super) fn check_format(conn: &Connection) -> Result<Format> {
         OPERATION,
         "the file is the database of another program; name another file",
     ))
+}
+
+/// What an error means while a file is only looked at: these statements do not fail in a file that is whole.
+fn unreadable(err: Error) -> Error {
+    match err.kind() {
+        ErrorKind::Internal => damaged(OPERATION, "the file cannot be read").caused_by(err),
+        _ => err,
+    }
 }
 
 /// Switches the file to a write-ahead log.

@@ -52,7 +52,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens a file, or makes it.
+    /// Opens a file, or makes it; an empty file without a write-ahead log is a new one.
     ///
     /// # Errors
     /// `InvalidInput` for settings that cannot work, a folder, or the database of another program; `NotFound` when

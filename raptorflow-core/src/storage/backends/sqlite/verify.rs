@@ -32,7 +32,7 @@ pub(super) const SCHEMA: &str = concat!(include_str!("schema.sql"), include_str!
 pub(super) fn check(conn: &Connection, config: &SqliteConfig) -> Result<()> {
     // One state of the file: others may be writing.
     let state = conn.unchecked_transaction().or_fault(OPERATION)?;
-    if tables(conn)? != *expected_tables() {
+    if !has_tables(conn)? {
         return Err(damaged(OPERATION, "other tables than those of the store"));
     }
     let seal = Seal::read(conn, OPERATION)?;
@@ -50,6 +50,11 @@ pub(super) fn check(conn: &Connection, config: &SqliteConfig) -> Result<()> {
         }
     }
     state.finish().or_fault(OPERATION)
+}
+
+/// Whether a file has the tables of a store, and no others.
+pub(super) fn has_tables(conn: &Connection) -> Result<bool> {
+    Ok(tables(conn)? == *expected_tables())
 }
 
 /// Checks trees, pages and indexes.

@@ -1,0 +1,135 @@
+//! `Entry`: one record of the ledger, and the facts that it may hold.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    economics::{Cap, Payer, Scope, Window, books::Kept},
+    error::{Error, ErrorKind, Result},
+    storage::Record,
+    types::{Money, RunId, Timestamp, Usage},
+};
+
+/// The version of what is stored; another one is refused.
+const VERSION: u32 = 1;
+
+/// One attempt to spend: a reservation has one, and another has another one even under the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Ticket(pub(super) Uuid);
+
+/// What a call cost, as the ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Spending {
+    /// When it was settled, by the clock of the ledger.
+    pub at: Timestamp,
+    /// The id of the reservation.
+    pub id: Arc<str>,
+    /// Who pays.
+    pub payer: Payer,
+    /// The model that was called.
+    pub model: Arc<str>,
+    /// What it took.
+    pub usage: Usage,
+    /// What it cost; `None` when the price is unknown and no cap counts money.
+    pub cost: Option<Money>,
+    /// Whether usage or cost are those of the estimate, because the real ones never became known.
+    pub estimated: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Fact {
+    Reserved {
+        ticket: Ticket,
+        id: Arc<str>,
+        payer: Payer,
+        model: Arc<str>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amount: Option<Money>,
+        tokens: u64,
+        expires: Timestamp,
+    },
+    Settled {
+        ticket: Ticket,
+        spending: Spending,
+    },
+    Released {
+        ticket: Ticket,
+    },
+    Alerted {
+        scope: Scope,
+        window: Window,
+        percent: u8,
+    },
+    CapSet {
+        scope: Scope,
+        window: Window,
+        cap: Cap,
+    },
+    Approved {
+        run: RunId,
+        up_to: Money,
+    },
+    /// The first record of a month: what the months before come to.
+    Opened {
+        books: Box<Kept>,
+    },
+    /// The last record of a month.
+    Closed {
+        next: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    version: u32,
+    pub(super) at: Timestamp,
+    #[serde(flatten)]
+    pub(super) fact: Fact,
+}
+
+pub(super) fn encode(at: Timestamp, facts: &[Fact]) -> Result<Vec<Bytes>> {
+    let record = |fact: &Fact| {
+        let entry = Entry { version: VERSION, at, fact: fact.clone() };
+        serde_json::to_vec(&entry).map(Bytes::from).map_err(|err| {
+            Error::new(ErrorKind::Internal, "ledger.encode", "a fact cannot be written as JSON")
+                .caused_by(err)
+        })
+    };
+    facts.iter().map(record).collect()
+}
+
+pub(super) fn decode(stream: &str, record: &Record) -> Result<Entry> {
+    let corrupt = |message: &'static str| {
+        Error::new(ErrorKind::Corrupt, "ledger.decode", message)
+            .with("stream", stream)
+            .with("sequence", record.sequence)
+    };
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    match serde_json::from_slice::<Entry>(&record.data) {
+        Ok(entry) if entry.version == VERSION => Ok(entry),
+        read => {
+            // The version first: what is newer may well have a form that is not known here.
+            let version =
+                serde_json::from_slice::<Versioned>(&record.data).map_or(VERSION, |found| found.version);
+            let message = if version == VERSION {
+                "a record of the ledger does not have the expected form"
+            } else {
+                "a record of the ledger is of another version"
+            };
+            let err = corrupt(message).with("version", version);
+            Err(match read {
+                Ok(_) => err,
+                Err(cause) => err.caused_by(cause),
+            })
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of budgets and their ledger, against plain sums.
+
+mod caps;
+mod concurrency;
+mod faults;
+mod model;
+mod support;
+mod time;

@@ -1,0 +1,349 @@
+//! What callers want of a ledger, decided together and appended at once.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    economics::{
+        Alert, Approval, BudgetConfig, Cap, Estimate, Payer, Scope, Spending, Window,
+        admit::{No, admit, due_alerts},
+        books::{Held, Sum, Undo},
+        fact::{Fact, Ticket},
+        ledger::{ATTEMPTS, Appended, Ledger, Place, outrun},
+    },
+    error::{Error, ErrorKind, Result},
+    types::{Money, RunId, Timestamp, Usage},
+};
+
+/// One attempt to spend, shared by the reservation and what is under way for it.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) ticket: Ticket,
+    pub(super) id: Arc<str>,
+    pub(super) payer: Payer,
+    pub(super) estimate: Estimate,
+    status: Mutex<Status>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Open,
+    /// It was to be settled, and whether it is says the ledger.
+    Doubtful(Place),
+    Ended,
+}
+
+impl Attempt {
+    pub(super) fn new(ticket: Ticket, id: Arc<str>, payer: Payer, estimate: Estimate) -> Self {
+        Self { ticket, id, payer, estimate, status: Mutex::new(Status::Open) }
+    }
+
+    // A std mutex: no await happens while it is held.
+    pub(super) fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a call took, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Actual {
+    pub(super) usage: Option<Usage>,
+    pub(super) cost: Option<Money>,
+}
+
+/// What somebody wants.
+#[derive(Clone, Debug)]
+pub(super) enum Want {
+    Reserve(Arc<Attempt>),
+    Settle(Arc<Attempt>, Actual),
+    Release(Arc<Attempt>),
+    SetCap { scope: Scope, window: Window, cap: Cap },
+    Approve { run: RunId, up_to: Money },
+    Read(Scope),
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    Reserved { expires: Timestamp },
+    NeedsApproval(Approval),
+    Done { alerts: Vec<Alert> },
+    Standing(Standing),
+}
+
+/// How a scope stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub(super) at: Timestamp,
+    /// By window, in the order of [`Window::ALL`].
+    pub(super) spent: [Sum; 3],
+    pub(super) caps: [Cap; 3],
+    pub(super) held: Held,
+    pub(super) approved: Option<i64>,
+}
+
+#[derive(Debug)]
+pub(super) struct Op {
+    pub(super) want: Want,
+    pub(super) reply: oneshot::Sender<Result<Answer>>,
+}
+
+/// What was decided and is not recorded yet.
+#[derive(Default)]
+struct Draft {
+    undo: Undo,
+    facts: Vec<Fact>,
+    answers: Vec<Result<Answer>>,
+    /// Attempts that end with this draft, so that nothing ends twice in it.
+    ended: HashSet<Ticket>,
+    refused: bool,
+}
+
+/// Carries out what was queued together: one append for all of it.
+pub(super) async fn carry_out(ledger: &mut Ledger, config: &BudgetConfig, ops: Vec<Op>) -> Vec<Alert> {
+    // Whoever asked for a reservation and went away needs none.
+    let ops: Vec<Op> =
+        ops.into_iter().filter(|op| !(op.reply.is_closed() && matches!(op.want, Want::Reserve(_)))).collect();
+    let answers = match decide_and_append(ledger, config, &ops).await {
+        Ok(answers) => answers,
+        Err(err) => ops.iter().map(|_| Err(err.clone())).collect(),
+    };
+    let mut alerts = Vec::new();
+    for (op, answer) in ops.into_iter().zip(answers) {
+        if let Ok(Answer::Done { alerts: due }) = &answer {
+            alerts.extend_from_slice(due);
+        }
+        // A caller that went away learns nothing; what is recorded stays.
+        drop(op.reply.send(answer));
+    }
+    ledger.summarize().await;
+    alerts
+}
+
+async fn decide_and_append(
+    ledger: &mut Ledger,
+    config: &BudgetConfig,
+    ops: &[Op],
+) -> Result<Vec<Result<Answer>>> {
+    ledger.load().await?;
+    let reads = ops.iter().any(|op| matches!(op.want, Want::Read(_)));
+    let mut fresh = reads || ops.iter().any(|op| doubt(&op.want).is_some());
+    if fresh {
+        ledger.sync().await?;
+    }
+    for _ in 0..ATTEMPTS {
+        // A sync that failed half-way leaves the ledger to be loaded again.
+        ledger.load().await?;
+        settle_doubts(ledger, ops).await?;
+        let at = ledger.now();
+        if ledger.turn(at).await? {
+            continue;
+        }
+        let mut draft = Draft::default();
+        ledger.books.advance(at, &mut draft.undo);
+        for op in ops {
+            let answer = decide(ledger, config, &mut draft, &op.want, at);
+            draft.answers.push(answer);
+        }
+        if draft.refused && !fresh {
+            // Others may have released something, or raised the cap.
+            ledger.books.take_back(&mut draft.undo, 0);
+            ledger.sync().await?;
+            fresh = true;
+            continue;
+        }
+        if draft.facts.is_empty() {
+            // Such as a release of what has expired.
+            ops.iter().for_each(|op| ended(&op.want));
+            return Ok(draft.answers);
+        }
+        match ledger.append(at, &draft.facts, &mut draft.undo).await {
+            Appended::Written => {
+                ops.iter().for_each(|op| ended(&op.want));
+                return Ok(draft.answers);
+            }
+            Appended::Again => fresh = true,
+            Appended::Failed(err, place) => {
+                if let Some(place) = place {
+                    ops.iter().for_each(|op| doubted(&op.want, &place));
+                }
+                return Err(err);
+            }
+        }
+    }
+    Err(outrun())
+}
+
+fn doubt(want: &Want) -> Option<(&Arc<Attempt>, Place)> {
+    let Want::Settle(attempt, _) = want else { return None };
+    match &*attempt.status() {
+        Status::Doubtful(place) => Some((attempt, place.clone())),
+        _ => None,
+    }
+}
+
+/// Looks whether what was to be settled before is settled.
+async fn settle_doubts(ledger: &Ledger, ops: &[Op]) -> Result<()> {
+    for op in ops {
+        if let Some((attempt, place)) = doubt(&op.want)
+            && ledger.settled_since(&place, attempt.ticket).await?
+        {
+            *attempt.status() = Status::Ended;
+        }
+    }
+    Ok(())
+}
+
+fn ended(want: &Want) {
+    if let Want::Settle(attempt, _) | Want::Release(attempt) = want {
+        *attempt.status() = Status::Ended;
+    }
+}
+
+fn doubted(want: &Want, place: &Place) {
+    if let Want::Settle(attempt, _) = want {
+        let mut status = attempt.status();
+        // The first place stays: everything since then is looked at.
+        if *status == Status::Open {
+            *status = Status::Doubtful(place.clone());
+        }
+    }
+}
+
+fn decide(
+    ledger: &mut Ledger,
+    config: &BudgetConfig,
+    draft: &mut Draft,
+    want: &Want,
+    at: Timestamp,
+) -> Result<Answer> {
+    match want {
+        Want::Reserve(attempt) => reserve(ledger, config, draft, attempt, at),
+        Want::Settle(attempt, actual) => {
+            if !end(draft, attempt) {
+                return Ok(Answer::Done { alerts: Vec::new() });
+            }
+            let spending = spending(attempt, *actual, at);
+            let scopes: Vec<Scope> = spending.payer.scopes().collect();
+            record(ledger, draft, at, Fact::Settled { ticket: attempt.ticket, spending });
+            Ok(Answer::Done { alerts: alert(ledger, config, draft, scopes, at) })
+        }
+        Want::Release(attempt) => {
+            if end(draft, attempt) && ledger.books.is_open(attempt.ticket) {
+                record(ledger, draft, at, Fact::Released { ticket: attempt.ticket });
+            }
+            Ok(Answer::Done { alerts: Vec::new() })
+        }
+        Want::SetCap { scope, window, cap } => {
+            let before = ledger.books.told(scope, *window, at);
+            record(ledger, draft, at, Fact::CapSet { scope: scope.clone(), window: *window, cap: *cap });
+            let mut alerts = alert(ledger, config, draft, vec![scope.clone()], at);
+            // What was told of the old cap is not told again of the new one.
+            alerts.retain(|alert| alert.percent > before);
+            Ok(Answer::Done { alerts })
+        }
+        Want::Approve { run, up_to } => {
+            record(ledger, draft, at, Fact::Approved { run: *run, up_to: *up_to });
+            Ok(Answer::Done { alerts: Vec::new() })
+        }
+        Want::Read(scope) => Ok(Answer::Standing(standing(ledger, config, scope, at))),
+    }
+}
+
+fn reserve(
+    ledger: &mut Ledger,
+    config: &BudgetConfig,
+    draft: &mut Draft,
+    attempt: &Attempt,
+    at: Timestamp,
+) -> Result<Answer> {
+    if let Some(known) = ledger.books.currency()
+        && known != config.currency
+    {
+        let message = "the ledger is kept in another currency than the budget";
+        return Err(Error::new(ErrorKind::InvalidInput, "budget.reserve", message)
+            .with("expected", known)
+            .with("value", config.currency));
+    }
+    let expires = at.plus(config.hold);
+    // The reservation of the same id makes room for this one, unless this one is refused.
+    let mark = draft.undo.mark();
+    ledger.books.withdraw(&attempt.id, &mut draft.undo);
+    match admit(config, &ledger.books, &attempt.payer, &attempt.estimate, at) {
+        Ok(()) => {
+            let fact = Fact::Reserved {
+                ticket: attempt.ticket,
+                id: Arc::clone(&attempt.id),
+                payer: attempt.payer.clone(),
+                model: Arc::clone(&attempt.estimate.model),
+                amount: attempt.estimate.money,
+                tokens: attempt.estimate.tokens,
+                expires,
+            };
+            record(ledger, draft, at, fact);
+            Ok(Answer::Reserved { expires })
+        }
+        Err(no) => {
+            ledger.books.take_back(&mut draft.undo, mark);
+            draft.refused = true;
+            match no {
+                No::Refused(err) => Err(err),
+                No::NeedsApproval(approval) => Ok(Answer::NeedsApproval(approval)),
+            }
+        }
+    }
+}
+
+/// Whether an attempt is still to be ended, which happens once.
+fn end(draft: &mut Draft, attempt: &Attempt) -> bool {
+    *attempt.status() != Status::Ended && draft.ended.insert(attempt.ticket)
+}
+
+/// What is recorded of a call: what is not known is what was expected, and never zero.
+fn spending(attempt: &Attempt, actual: Actual, at: Timestamp) -> Spending {
+    let Estimate { model, money, tokens } = &attempt.estimate;
+    Spending {
+        at,
+        id: Arc::clone(&attempt.id),
+        payer: attempt.payer.clone(),
+        model: Arc::clone(model),
+        usage: actual.usage.unwrap_or(Usage::new(*tokens, 0)),
+        cost: actual.cost.or(*money),
+        estimated: actual.usage.is_none() || (actual.cost.is_none() && money.is_some()),
+    }
+}
+
+fn record(ledger: &mut Ledger, draft: &mut Draft, at: Timestamp, fact: Fact) {
+    ledger.books.apply(at, &fact, &mut draft.undo);
+    draft.facts.push(fact);
+}
+
+fn alert(
+    ledger: &mut Ledger,
+    config: &BudgetConfig,
+    draft: &mut Draft,
+    scopes: Vec<Scope>,
+    at: Timestamp,
+) -> Vec<Alert> {
+    let alerts = due_alerts(config, &ledger.books, scopes.into_iter(), at);
+    for alert in &alerts {
+        let fact = Fact::Alerted { scope: alert.scope.clone(), window: alert.window, percent: alert.percent };
+        record(ledger, draft, at, fact);
+    }
+    alerts
+}
+
+fn standing(ledger: &Ledger, config: &BudgetConfig, scope: &Scope, at: Timestamp) -> Standing {
+    let books = &ledger.books;
+    Standing {
+        at,
+        spent: Window::ALL.map(|window| books.spent(scope, window, at)),
+        caps: Window::ALL.map(|window| books.cap(scope, window).unwrap_or_else(|| config.cap(scope, window))),
+        held: books.held(scope),
+        approved: books.approved(scope),
+    }
+}

@@ -62,6 +62,14 @@ pub(crate) fn run(run: RunId, state: &RunState, at: Option<u64>) {
             say(&format!("{}: {err}", step.path));
         }
     }
+    for asked in &state.questions {
+        let who = asked
+            .question
+            .approvers
+            .as_ref()
+            .map_or_else(String::new, |who| format!(" of {}", who.join(", ")));
+        say(&format!("{} waits for an answer{who}: {}", asked.path, asked.question.prompt));
+    }
     for timer in &state.timers {
         say(&format!("{} waits until {}", timer.path, timer.due));
     }

@@ -18,6 +18,7 @@ mod ownership;
 mod packs;
 mod privacy;
 mod public_api;
+mod questions;
 mod retrieval;
 mod routing;
 mod support;

@@ -107,6 +107,23 @@ async fn it_lists_the_runs_of_a_store_and_shows_where_one_failed() {
 }
 
 #[tokio::test]
+async fn it_shows_what_a_run_waits_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = address(folder.path());
+    let engine = Engine::builder().storage(&store).build().await.expect("an engine");
+    let gate = Step::default().prompt("Publish this?").approvers(["anna"]);
+    let flow = Workflow::builder("ask").gate("approve", gate).build().expect("a workflow");
+    let run = engine.start(flow, json!({})).await.expect("it starts");
+    while engine.state(run.id(), None).await.expect("a state").questions.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let shown = shown(&[&run.id().to_string(), "--storage", &store]);
+    assert!(shown.contains("approve waits for an answer of anna: Publish this?"), "{shown}");
+    assert!(line(&shown, "approve").contains("waiting"), "{shown}");
+    engine.shutdown().await.expect("it closes");
+}
+
+#[tokio::test]
 async fn it_shows_a_run_as_it_was_earlier() {
     let (_folder, store, fine, _) = store().await;
     let fine = fine.to_string();

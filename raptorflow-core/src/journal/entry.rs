@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    journal::Question,
     storage::Record,
     types::{Finish, Message, Money, Passage, RunId, Timestamp, ToolResult, Usage},
 };
@@ -104,6 +105,11 @@ pub enum Fact {
         /// Who said it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Arc<str>>,
+    },
+    /// The run asks people something, and waits for a signal under this path.
+    QuestionAsked {
+        /// What it asks.
+        question: Question,
     },
     /// The run waits for a point in time.
     TimerSet {

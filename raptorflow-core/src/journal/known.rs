@@ -1,6 +1,9 @@
 //! What the history of a run answers, so that nothing of it is done again.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -67,6 +70,7 @@ pub(super) struct Known {
     pub(super) steps: HashMap<Arc<str>, Step>,
     pub(super) timers: HashMap<Arc<str>, Timer>,
     pub(super) children: HashMap<Arc<str>, RunId>,
+    pub(super) questions: HashSet<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -106,6 +110,9 @@ impl Known {
                 if let Some(timer) = self.timers.get_mut(path) {
                     timer.fired = true;
                 }
+            }
+            Fact::QuestionAsked { .. } => {
+                self.questions.insert(Arc::clone(path));
             }
             Fact::ChildStarted { run, .. } => {
                 self.children.insert(Arc::clone(path), *run);

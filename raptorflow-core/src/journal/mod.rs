@@ -16,6 +16,7 @@ mod keeper;
 mod known;
 mod list;
 mod outside;
+mod question;
 mod retention;
 mod run;
 mod shared;
@@ -30,6 +31,9 @@ pub use entry::{Entry, Fact};
 pub use fold::{RunStatus, Summary};
 pub use journals::{JournalConfig, Journals, Opened};
 pub use list::{RunFilter, RunPage};
+pub use question::Question;
 pub use retention::{Pruned, Retention};
 pub use run::Journal;
-pub use state::{ChildState, OutlineNode, RunState, SignalState, Spent, StepState, StepStatus, TimerState};
+pub use state::{
+    ChildState, OutlineNode, QuestionState, RunState, SignalState, Spent, StepState, StepStatus, TimerState,
+};

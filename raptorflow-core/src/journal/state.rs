@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    journal::{Entry, Fact, Journals, Summary, shared::PAGE},
+    journal::{Entry, Fact, Journals, Question, Summary, shared::PAGE},
     runtime::Context,
     types::{Currency, Money, RunId, Timestamp, Usage},
 };
@@ -34,6 +34,9 @@ pub struct RunState {
     pub input: Value,
     /// Every path at which something happened, the top of the run left out, in the order of their first entries.
     pub steps: Vec<StepState>,
+    /// Questions that nobody has answered.
+    #[serde(default)]
+    pub questions: Vec<QuestionState>,
     /// Timers that were set and have not fired.
     pub timers: Vec<TimerState>,
     /// Signals that were given.
@@ -52,7 +55,7 @@ pub enum StepStatus {
     /// Something of it was recorded, and no end.
     #[default]
     Running,
-    /// It waits for a point in time or for a child run.
+    /// It waits for a person, a point in time or a child run.
     Waiting,
     /// It ended with a value, or its agent answered.
     Completed,
@@ -100,6 +103,17 @@ pub struct Spent {
     pub model_calls: u64,
     /// How often a tool answered.
     pub tool_calls: u64,
+}
+
+/// A question that waits for its answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QuestionState {
+    /// Where; the name of the signal that answers it.
+    pub path: Arc<str>,
+    /// What is asked.
+    pub question: Question,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// A timer that was set.
@@ -277,6 +291,7 @@ impl Journals {
 struct Fold {
     state: RunState,
     steps: IndexMap<Arc<str>, StepState>,
+    questions: IndexMap<Arc<str>, QuestionState>,
     timers: IndexMap<Arc<str>, Timestamp>,
 }
 
@@ -286,12 +301,23 @@ impl Fold {
         match &entry.fact {
             Fact::ExecutionStarted { input, .. } => self.state.input.clone_from(input),
             Fact::ExecutionForked { from, at } => self.state.forked_from = Some((*from, *at)),
-            Fact::SignalReceived { name, value, by } => self.state.signals.push(SignalState {
-                name: Arc::clone(name),
-                value: value.clone(),
-                by: by.clone(),
-                time: entry.time,
-            }),
+            Fact::QuestionAsked { question } => {
+                let path = Arc::clone(&entry.path);
+                self.questions.entry(Arc::clone(&path)).or_insert_with(|| QuestionState {
+                    path,
+                    question: question.clone(),
+                    since: entry.time,
+                });
+            }
+            Fact::SignalReceived { name, value, by } => {
+                self.questions.shift_remove(name);
+                self.state.signals.push(SignalState {
+                    name: Arc::clone(name),
+                    value: value.clone(),
+                    by: by.clone(),
+                    time: entry.time,
+                });
+            }
             Fact::ChildStarted { run, target } => self.state.children.push(ChildState {
                 path: Arc::clone(&entry.path),
                 run: *run,
@@ -303,11 +329,13 @@ impl Fold {
             // What a step waits for beside its timer may come first.
             Fact::TimerFired | Fact::StepCompleted { .. } | Fact::StepFailed { .. } => {
                 self.timers.shift_remove(&entry.path);
+                self.questions.shift_remove(&entry.path);
             }
             _ => {}
         }
         if entry.fact.is_final() {
             self.timers.clear();
+            self.questions.clear();
             for step in self.steps.values_mut().filter(|step| step.ended.is_none()) {
                 step.status = StepStatus::Stopped;
             }
@@ -321,7 +349,8 @@ impl Fold {
 
     fn end(self) -> RunState {
         let timers = self.timers.into_iter().map(|(path, due)| TimerState { path, due }).collect();
-        RunState { steps: self.steps.into_values().collect(), timers, ..self.state }
+        let questions = self.questions.into_values().collect();
+        RunState { steps: self.steps.into_values().collect(), questions, timers, ..self.state }
     }
 }
 
@@ -352,7 +381,9 @@ impl StepState {
             }
             Fact::StepFailed { error } => self.end(StepStatus::Failed, entry.time, Some(error.clone())),
             Fact::TimerFired => self.end(StepStatus::Completed, entry.time, None),
-            Fact::TimerSet { .. } | Fact::ChildStarted { .. } => self.go_on(StepStatus::Waiting),
+            Fact::QuestionAsked { .. } | Fact::TimerSet { .. } | Fact::ChildStarted { .. } => {
+                self.go_on(StepStatus::Waiting)
+            }
             Fact::RetryTriggered { attempt, error } => {
                 self.attempts = attempt.saturating_add(1);
                 self.go_on(StepStatus::Running);

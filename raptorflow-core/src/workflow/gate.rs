@@ -8,6 +8,8 @@ use crate::{
     agent::{Actor, Session, event},
     error::{Error, ErrorKind, Result},
     event::{EventKind, Priority},
+    journal::Question,
+    types::Timestamp,
     workflow::{
         Workflow,
         graph::{Action, Gate, Graph},
@@ -21,6 +23,16 @@ impl Gate {
             && self.schema.as_ref().is_none_or(|schema| schema.validate(answer).is_empty())
     }
 
+    fn question(&self, due: Option<Timestamp>) -> Question {
+        Question {
+            prompt: self.prompt.clone(),
+            choices: self.choices.clone(),
+            schema: self.schema.as_ref().map(|schema| schema.as_value().clone()),
+            approvers: self.approvers.clone(),
+            due,
+        }
+    }
+
     /// The answer of the gate at the session's path, now or when it comes.
     pub(super) async fn answer(
         &self,
@@ -30,18 +42,19 @@ impl Gate {
     ) -> Result<Value> {
         let (ctx, journal) = (session.ctx(), session.journal());
         let path = Arc::clone(ctx.path());
-        if journal.signal(&path).is_none() {
+        let due = self.timeout.map(|timeout| ctx.now().plus(timeout));
+        if journal.ask(ctx, self.question(due)).await? {
             let mut asked = event(ctx, Actor::spec(workflow), EventKind::NotificationTriggered);
             asked.priority = priority;
             asked.data = json!({ "gate": &*path, "prompt": self.prompt });
             session.means().bus.publish(ctx, asked).await?;
         }
-        let answer = match self.timeout {
+        let answer = match due {
             None => Some(journal.signalled(&path).await),
-            Some(timeout) => tokio::select! {
+            Some(due) => tokio::select! {
                 biased;
                 answer = journal.signalled(&path) => Some(answer),
-                ended = journal.timer(ctx, ctx.now().plus(timeout)) => { ended?; None }
+                ended = journal.timer(ctx, due) => { ended?; None }
             },
         };
         match answer.or_else(|| self.default.clone()) {

@@ -1,7 +1,7 @@
 //! Whose run it is: engines in two processes over one store, and a lease that is lost.
 
 use std::{
-    future,
+    future::{self, IntoFuture as _},
     path::Path,
     sync::{
         Arc,
@@ -12,6 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use raptorflow_core::{
     Engine,
     agent::{AgentSpec, FunctionAgent},
@@ -81,6 +82,52 @@ async fn a_run_whose_lease_was_lost_is_not_cancelled_and_can_be_resumed() {
     assert_eq!(facts(&engine, id).await, ["execution_started"]);
     away.store(false, Ordering::SeqCst);
     assert_eq!(engine.resume(id).await.unwrap().text(), "done");
+}
+
+#[tokio::test]
+async fn a_process_that_ends_in_order_gives_its_runs_back_at_once() {
+    let (storage, (clock, runtime)) = (Storage::memory(), standing_still());
+    let script = ScriptedModel::new([Reply::hang(), Reply::text("done")]);
+    let process = async |runtime: Runtime| {
+        let engine = built(Engine::builder().storage_handle(storage.clone()).runtime(runtime), &script).await;
+        engine.register(agent("worker").build().unwrap()).unwrap();
+        engine
+    };
+    let first = process(runtime).await;
+    let run = first.start("worker", "go").await.unwrap().id();
+    settle().await;
+    first.shutdown().await.unwrap();
+    // No time passes, so no lease lapses.
+    let runtime = Runtime::new(Arc::new(clock), Tasks::current().unwrap());
+    let second = process(runtime).await;
+    let resumed = second.resume(run).start().await.unwrap();
+    settle().await;
+    assert_eq!(resumed.outcome().now_or_never().expect("it waits for a lease").unwrap().text(), "done");
+}
+
+#[tokio::test]
+async fn a_run_that_is_given_up_is_free_for_others_within_a_heartbeat() {
+    let (storage, (clock, runtime)) = (Storage::memory(), standing_still());
+    let script = ScriptedModel::new([Reply::hang(), Reply::text("done")]);
+    let process = async || {
+        let builder = Engine::builder().storage_handle(storage.clone()).runtime(runtime.clone());
+        let engine = built(builder, &script).await;
+        engine.register(agent("worker").build().unwrap()).unwrap();
+        engine
+    };
+    let (first, second) = (process().await, process().await);
+    let run = first.runtime().ids().run();
+    tokio::select! {
+        _ = first.run("worker", "go").id(run).into_future() => panic!("the model hangs"),
+        () = settle() => {}
+    }
+    let config = JournalConfig::default();
+    assert!(config.heartbeat < config.lease_ttl);
+    clock.advance(config.heartbeat);
+    settle().await;
+    let resumed = second.resume(run).start().await.unwrap();
+    settle().await;
+    assert_eq!(resumed.outcome().now_or_never().expect("it waits for a lease").unwrap().text(), "done");
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures_util::FutureExt as _;
 use raptorflow_core::{
     Engine, Workflow,
     engine::Outcome,
@@ -251,15 +250,15 @@ async fn a_changed_definition_is_an_error_that_names_the_step_and_how_it_changed
             kill(engine, run).await;
             notes.take();
             let engine = host.engine(&after).await;
-            let run = engine.resume(id).start().await.unwrap();
-            settle().await;
-            let err = run.outcome().now_or_never().expect("it goes on").unwrap_err();
+            let recorded = entries(&engine, id).await;
+            let err = engine.resume(id).start().await.unwrap_err();
             assert_eq!(
                 (err.kind(), err.get("step"), err.get("change"), run_of(&err)),
                 (ErrorKind::Conflict, Some(step), Some(change), id),
                 "{fork:?}"
             );
             assert!(notes.all().is_empty(), "a step began");
+            assert_eq!(entries(&engine, id).await, recorded, "the run is left as it is");
             // With the old definition it goes on.
             let engine = host.engine(&before).await;
             let run = engine.resume(id).start().await.unwrap();

@@ -16,7 +16,7 @@ use crate::{
     engine::{EngineBuilder, Outcome, ResumeRequest, Run, RunRequest, Target},
     error::{Error, ErrorKind, Result, Retry},
     event::Bus,
-    journal::{Entry, Fact, Journal, Journals, Opened, RunFilter, RunPage},
+    journal::{Entry, Fact, Journal, Journals, Opened, RunFilter, RunPage, check_opening},
     model::Model,
     pack::Pack,
     rag::Retriever,
@@ -324,6 +324,7 @@ impl Engine {
     /// Dropping the future ends the waiting; the tasks are stopped all the same.
     pub async fn shutdown(&self) -> Result<()> {
         let stopped = self.0.runtime.tasks().shutdown(SHUTDOWN).await;
+        self.0.journals.close().await;
         self.0.storage.close().await?;
         stopped
     }
@@ -348,6 +349,17 @@ impl Engine {
 
     pub(super) async fn open(&self, ctx: &Context) -> Result<Opened> {
         self.0.journals.open(ctx).await.map_err(|err| of_run(err, ctx.run_id()))
+    }
+
+    /// Opens a run that the agents that are known can go on with; one that they cannot is left as it is.
+    pub(super) async fn open_known(&self, ctx: &Context) -> Result<Opened> {
+        let check = |entries: &[Entry]| match entries.first().map(|entry| &entry.fact) {
+            Some(Fact::ExecutionStarted { target, .. }) => {
+                check_opening(ctx.run_id(), entries, &self.agents().get(target)?.opening())
+            }
+            _ => Ok(()),
+        };
+        self.0.journals.open_if(ctx, check).await.map_err(|err| of_run(err, ctx.run_id()))
     }
 
     /// Notes that a run works in this process, until the returned guard is dropped.

@@ -259,8 +259,9 @@ impl ResumeRequest {
     /// Opens the run; `None` when it was paused and whoever works on it goes on now.
     async fn open(&self, ctx: &Context) -> Result<Option<Opened>> {
         if self.engine.cancel_of(self.run).is_none() {
-            match self.engine.open(ctx).await {
-                Err(err) if err.kind() == ErrorKind::Conflict => {}
+            match self.engine.open_known(ctx).await {
+                // Somebody works on it; that its definition has changed is no reason to tell them to go on.
+                Err(err) if err.kind() == ErrorKind::Conflict && err.operation() == "journal.open" => {}
                 opened => return opened.map(Some),
             }
         }

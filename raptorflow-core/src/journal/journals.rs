@@ -141,6 +141,22 @@ impl Journals {
     /// # Cancellation
     /// A dropped future may have recorded that the run was resumed; its lease lapses by itself.
     pub async fn open(&self, ctx: &Context) -> Result<Opened> {
+        self.open_if(ctx, |_| Ok(())).await
+    }
+
+    /// Like [`Journals::open`], unless a look at the entries says no: then nothing is recorded, and the run is left as
+    /// it is.
+    ///
+    /// # Errors
+    /// What `check` says, and as [`Journals::open`].
+    ///
+    /// # Cancellation
+    /// As [`Journals::open`].
+    pub async fn open_if(
+        &self,
+        ctx: &Context,
+        check: impl Fn(&[Entry]) -> Result<()> + Send + Sync,
+    ) -> Result<Opened> {
         let run = ctx.run_id();
         let mut entries = Vec::new();
         self.load(ctx, run, &mut entries).await?;
@@ -152,6 +168,8 @@ impl Journals {
         if ended(&entries) {
             return Ok(Opened::ended(entries));
         }
+        // Before the wait for the lease, which a changed definition would only prolong.
+        check(&entries)?;
         let place = self.0.keeper.reserve(ctx)?;
         let grant = self.wait_for_lease(ctx).await?;
         match self.take_up(ctx, &grant, &mut entries).await {
@@ -196,6 +214,13 @@ impl Journals {
             }
         }
         Err(outrun("journal.open", ctx.run_id()))
+    }
+
+    /// Gives back the leases of runs that were dropped before their end, so that others need not wait for them.
+    ///
+    /// A lease that the store does not take back lapses by itself.
+    pub async fn close(&self) {
+        self.0.keeper.give_back().await;
     }
 
     /// Entries of a run from a sequence on, at most `limit`; none of a run that does not exist.

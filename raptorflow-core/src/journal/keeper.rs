@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     journal::{Fact, run::Run},
     runtime::{Context, Runtime},
-    storage::Storage,
+    storage::{Grant, Storage},
     types::{RunId, TenantId},
 };
 
@@ -48,6 +48,8 @@ pub(super) struct Keeper {
 #[derive(Default)]
 struct Held {
     runs: HashMap<Key, Kept>,
+    /// The leases of runs that were dropped before their end, until they are given back.
+    left: HashMap<Key, (Context, Grant)>,
     working: bool,
 }
 
@@ -68,7 +70,8 @@ impl Keeper {
     /// The store cannot tell two journals of one owner apart: the second would fence the first off.
     pub(super) fn reserve(self: &Arc<Self>, ctx: &Context) -> Result<Place> {
         let key = Key { run: ctx.run_id(), tenant: ctx.tenant().clone() };
-        match self.lock().runs.entry(key.clone()) {
+        let mut held = self.lock();
+        match held.runs.entry(key.clone()) {
             Entry::Vacant(vacant) => vacant.insert(Kept::default()),
             Entry::Occupied(_) => {
                 return Err(Error::new(
@@ -79,6 +82,9 @@ impl Keeper {
                 .with("run", ctx.run_id()));
             }
         };
+        // It is about to be had again.
+        held.left.remove(&key);
+        drop(held);
         Ok(Place { keeper: Arc::clone(self), key })
     }
 
@@ -95,9 +101,10 @@ impl Keeper {
         let idle = Idle(&self);
         let stop = self.runtime.tasks().cancel();
         while stop.run("journal.keep", self.runtime.clock().sleep(self.heartbeat)).await.is_ok() {
+            self.give_back().await;
             let runs: Vec<_> = {
                 let mut held = self.lock();
-                if held.runs.is_empty() {
+                if held.runs.is_empty() && held.left.is_empty() {
                     // Under the lock, so that a run that comes now starts a new task.
                     held.working = false;
                     return std::mem::forget(idle);
@@ -106,6 +113,18 @@ impl Keeper {
             };
             stream::iter(runs).for_each_concurrent(PARALLEL_RENEWALS, |run| self.renew(run)).await;
         }
+    }
+
+    /// Gives back the leases of runs that were dropped before their end.
+    pub(super) async fn give_back(&self) {
+        let left = std::mem::take(&mut self.lock().left);
+        let release = |(ctx, grant): (Context, Grant)| async move {
+            if let Err(err) = self.storage.release(&ctx, &grant).await {
+                // It lapses by itself.
+                tracing::debug!(lease = %grant.fence.lease, error = %err, "a lease was not given back");
+            }
+        };
+        stream::iter(left.into_values()).for_each_concurrent(PARALLEL_RENEWALS, release).await;
     }
 
     async fn renew(&self, run: Arc<Run>) {
@@ -213,6 +232,13 @@ impl Place {
             let keeper = Arc::clone(&self.keeper);
             drop(self.keeper.runtime.tasks().spawn("journal.keeper", keeper.work()));
         }
+    }
+}
+
+impl Place {
+    /// Gives the place up, and the lease later: nobody can wait for that here.
+    pub(super) fn leave(self, ctx: Context, grant: Grant) {
+        self.keeper.lock().left.insert(self.key.clone(), (ctx, grant));
     }
 }
 

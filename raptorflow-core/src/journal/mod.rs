@@ -27,6 +27,7 @@ mod tail;
 mod tests;
 mod timer;
 
+pub(crate) use definition::check_opening;
 pub use entry::{Entry, Fact};
 pub use fold::{RunStatus, Summary};
 pub use journals::{JournalConfig, Journals, Opened};

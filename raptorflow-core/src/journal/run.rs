@@ -25,7 +25,9 @@ use crate::{
 /// A run that this process owns; cloning gives the same one.
 ///
 /// Appends of parallel agents all land, each batch together.
-/// Dropping the last clone without [`Journal::finish`] leaves the lease to lapse, so that another may resume the run.
+/// Dropping the last clone without [`Journal::finish`] leaves the run as it is, for anybody to resume: the lease is given
+/// back at the next heartbeat or by [`Journals::close`](crate::journal::Journals::close), and lapses by itself when the
+/// process dies before.
 ///
 /// ```
 /// use raptorflow_core::journal::{Fact, JournalConfig, Journals, Opened};
@@ -293,6 +295,14 @@ impl Run {
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Some(place) = self.take_place() {
+            place.leave(self.ctx.clone(), self.grant.clone());
+        }
     }
 }
 

@@ -382,7 +382,7 @@ impl StepState {
             Fact::StepFailed { error } => self.end(StepStatus::Failed, entry.time, Some(error.clone())),
             Fact::TimerFired => self.end(StepStatus::Completed, entry.time, None),
             Fact::QuestionAsked { .. } | Fact::TimerSet { .. } | Fact::ChildStarted { .. } => {
-                self.go_on(StepStatus::Waiting)
+                self.go_on(StepStatus::Waiting);
             }
             Fact::RetryTriggered { attempt, error } => {
                 self.attempts = attempt.saturating_add(1);

@@ -21,7 +21,7 @@ const POSTGRES: &str = "RAPTORFLOW_BENCH_POSTGRES";
 const RECORD: usize = 256;
 /// How many keys a scan reads, and how many appends wait together.
 const MANY: usize = 1000;
-const TOGETHER: usize = 64;
+const TOGETHER: usize = 32;
 
 fn main() {
     divan::main();

@@ -14,6 +14,7 @@ mod chat;
 mod http;
 mod info;
 mod layer;
+mod layers;
 mod registry;
 mod request;
 mod response;
@@ -34,6 +35,10 @@ pub use chat::{ChatModel, ChatStream, Model};
 pub use http::{HttpBody, HttpClient, HttpConfig, HttpRequest, HttpResponse, ReqwestClient};
 pub use info::{ModelAbilities, ModelInfo};
 pub use layer::{Layer, Layers, Place};
+pub use layers::{
+    Breaker, BreakerConfig, BreakerCounts, BreakerState, BreakerStatus, CircuitBreakerLayer, Permit,
+    RetryLayer, TimeoutConfig, TimeoutLayer, Verdict, counts_as_failure,
+};
 pub use registry::{ModelFactory, ModelRegistry, ProviderSettings};
 pub use request::{ChatRequest, Output, ToolChoice};
 pub use response::{ChatResponse, FinishReason};

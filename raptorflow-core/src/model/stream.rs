@@ -48,6 +48,11 @@ pub enum StreamPart {
         #[serde(default)]
         arguments: String,
     },
+    /// Another model than the one that was asked gives the answer; before any other part, at most once.
+    Model {
+        /// Its name, `provider:model`.
+        name: Arc<str>,
+    },
     /// What the answer took.
     Usage {
         /// The counts.
@@ -131,6 +136,7 @@ impl Accumulator {
                 self.count(arguments.len())?;
                 self.push_call(index, id, name, arguments)?;
             }
+            StreamPart::Model { name } => self.model = name,
             StreamPart::Usage { usage } => self.usage = usage,
             StreamPart::Finish { reason } => self.finish = Some(reason),
         }
@@ -320,6 +326,12 @@ mod tests {
         assert_eq!(calls[0], ToolCall { id: "a".into(), name: "find".into(), arguments: json!({"q": 1}) });
         assert_eq!(calls[1].arguments, json!("not json"));
         assert_eq!((calls[2].id.as_str(), &calls[2].arguments), ("call_2", &json!({})));
+    }
+
+    #[test]
+    fn the_answer_is_of_the_model_that_gave_it() {
+        let named = StreamPart::Model { name: "test:y".into() };
+        assert_eq!(&*fold(vec![named, StreamPart::text("Here."), stop()]).unwrap().model, "test:y");
     }
 
     #[test]

@@ -1,0 +1,109 @@
+//! What the tests of layers share: a scripted model behind a layer, and a clock that is moved by hand.
+
+use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use futures_util::{StreamExt as _, poll};
+
+use crate::{
+    error::{Error, ErrorKind, Result, Retry},
+    model::{ChatRequest, ChatResponse, ChatStream, Layer, Model, StreamPart},
+    runtime::{Clock as _, Context, Runtime, Tasks},
+    testing::{ManualClock, Reply, ScriptedModel},
+    types::Message,
+};
+
+/// A scripted model and the clock that its contexts use.
+pub(super) struct Desk {
+    pub(super) script: ScriptedModel,
+    pub(super) clock: ManualClock,
+    runtime: Runtime,
+}
+
+impl Desk {
+    pub(super) fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
+        let clock = ManualClock::new();
+        let runtime = Runtime::new(Arc::new(clock.clone()), Tasks::current().unwrap());
+        Self { script: ScriptedModel::new(replies), clock, runtime }
+    }
+
+    /// Answers everything that the list does not.
+    pub(super) fn always(mut self, reply: Reply) -> Self {
+        self.script = self.script.always(reply);
+        self
+    }
+
+    pub(super) fn ctx(&self) -> Context {
+        Context::new(&self.runtime)
+    }
+
+    pub(super) fn model(&self) -> Model {
+        Model::new(self.script.clone())
+    }
+
+    pub(super) fn request() -> ChatRequest {
+        ChatRequest::new(vec![Message::user("Where?")])
+    }
+
+    /// The answer of the scripted model behind a layer.
+    pub(super) async fn answer(&self, layer: impl Layer, ctx: &Context) -> Result<ChatResponse> {
+        layer.wrap(self.model()).complete(ctx, &Self::request()).await
+    }
+
+    /// Waits until somebody sleeps.
+    pub(super) async fn slept(&self) {
+        while self.clock.sleepers() == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// What work gives that sleeps exactly these numbers of seconds, one after the other.
+    pub(super) async fn pauses<T>(&self, work: impl Future<Output = T>, seconds: &[u64]) -> T {
+        let moving = async {
+            for seconds in seconds {
+                self.slept().await;
+                let before = self.clock.elapsed();
+                self.clock.advance(Duration::from_secs(*seconds) - Duration::from_millis(1));
+                tokio::task::yield_now().await;
+                assert_eq!(self.clock.sleepers(), 1, "woke too early at {before:?}");
+                self.clock.advance(Duration::from_millis(1));
+                assert_eq!(self.clock.sleepers(), 0, "slept on at {before:?}");
+            }
+        };
+        futures_util::join!(work, moving).0
+    }
+
+    /// What work gives for which a second passes each time that it waits.
+    pub(super) async fn hurry<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            if let Poll::Ready(value) = poll!(&mut work) {
+                return value;
+            }
+            self.clock.advance(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The model cannot be reached.
+pub(super) fn down() -> Error {
+    Error::new(ErrorKind::Unavailable, "model.stream", "down").retryable(Retry::Soon)
+}
+
+/// The model asks for a pause of this many seconds.
+pub(super) fn busy(seconds: u64) -> Error {
+    let pause = Retry::After(Duration::from_secs(seconds));
+    Error::new(ErrorKind::RateLimited, "model.stream", "busy").retryable(pause)
+}
+
+/// The text of the next parts of a stream.
+pub(super) async fn texts(stream: &mut ChatStream, parts: usize) -> String {
+    let mut text = String::new();
+    for _ in 0..parts {
+        match stream.next().await {
+            Some(Ok(StreamPart::Text { text: piece })) => text.push_str(&piece),
+            other => panic!("expected text and got {other:?}"),
+        }
+    }
+    text
+}

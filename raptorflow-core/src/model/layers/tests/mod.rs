@@ -1,0 +1,4 @@
+//! Tests of layers that are longer than what they test.
+
+mod breaker;
+mod circuit_breaker;

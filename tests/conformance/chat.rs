@@ -5,8 +5,9 @@ use std::{future, sync::Arc, time::Duration};
 use raptorflow_core::{
     error::{Error, ErrorKind, Result, Retry},
     model::{
-        AnthropicConfig, AnthropicModel, Model, ModelAbilities, ModelInfo, OfflineModel, OpenAiConfig,
-        OpenAiModel, ReqwestClient, Structured,
+        AnthropicConfig, AnthropicModel, CircuitBreakerLayer, FallbackLayer, Layers, Model, ModelAbilities,
+        ModelInfo, OfflineModel, OpenAiConfig, OpenAiModel, RateLimitLayer, RedactLayer, ReqwestClient,
+        RetryLayer, Structured, TimeoutLayer, TraceLayer,
     },
     runtime::Runtime,
     security::Secret,
@@ -22,13 +23,20 @@ use crate::backends::Backend;
 
 const REMOTE: &[&str] = &["breaks_off", "hangs", "notices", "asks_to_wait"];
 
-pub(crate) fn backends() -> [Backend<ChatSubject>; 4] {
+pub(crate) fn backends() -> [Backend<ChatSubject>; 5] {
     let backend = |name, fresh| Backend { contract: "chat", name, fresh };
     [
         backend("offline", || Ok(ChatSubject::new(&["limited"], |_, _| async { Ok(offline()) }))),
         backend("scripted", || {
             let offers = &["breaks_off", "hangs", "asks_to_wait", "limited"];
             Ok(ChatSubject::new(offers, |_, situation| async move { Ok(scripted(situation)) }))
+        }),
+        backend("layered", || {
+            let offers = &["breaks_off", "hangs", "asks_to_wait", "limited"];
+            Ok(ChatSubject::new(offers, |_, situation| async move {
+                let ChatPlace { model, calls, stopped } = scripted(situation);
+                Ok(ChatPlace { model: layers().wrap(model), calls, stopped })
+            }))
         }),
         backend("openai", || {
             let offers = &["breaks_off", "hangs", "notices", "asks_to_wait", "limited"];
@@ -103,6 +111,18 @@ fn scripted(situation: Situation) -> ChatPlace {
         calls: Box::new(move || script.requests().len()),
         stopped: Box::pin(future::pending()),
     }
+}
+
+/// Every layer that gives on what a model says as it comes; a pause of seven seconds is too long for the retry.
+fn layers() -> Layers {
+    Layers::new()
+        .with(TraceLayer)
+        .with(RedactLayer::default())
+        .with(FallbackLayer::new().remembering(1).when(|_| false))
+        .with(RetryLayer::default().with_longest_pause(Duration::from_secs(6)))
+        .with(CircuitBreakerLayer::default())
+        .with(RateLimitLayer::default())
+        .with(TimeoutLayer::default())
 }
 
 async fn server(

@@ -28,7 +28,7 @@ mod wording;
 pub use backends::anthropic::{AnthropicConfig, AnthropicModel};
 #[cfg(feature = "model-openai")]
 pub use backends::openai::{LimitField, OpenAiConfig, OpenAiModel, Structured};
-pub use backends::{function::FunctionModel, offline::OfflineModel};
+pub use backends::{canned::CannedModel, function::FunctionModel, offline::OfflineModel};
 pub use bind::bind_stream;
 pub use chat::{ChatModel, ChatStream, Model};
 #[cfg(feature = "http")]
@@ -36,8 +36,10 @@ pub use http::{HttpBody, HttpClient, HttpConfig, HttpRequest, HttpResponse, Reqw
 pub use info::{ModelAbilities, ModelInfo};
 pub use layer::{Layer, Layers, Place};
 pub use layers::{
-    Breaker, BreakerConfig, BreakerCounts, BreakerState, BreakerStatus, CircuitBreakerLayer, Permit,
-    RetryLayer, TimeoutConfig, TimeoutLayer, Verdict, counts_as_failure,
+    Breaker, BreakerConfig, BreakerCounts, BreakerState, BreakerStatus, CascadeLayer, CircuitBreakerLayer,
+    FallbackLayer, Permit, Rate, RateAlgorithm, RateDecision, RateLimitLayer, RateLimiter, RateRefusal,
+    RateRules, RateScope, RateSubject, RedactLayer, RetryLayer, TimeoutConfig, TimeoutLayer, TraceLayer,
+    Verdict, counts_as_failure, may_fall_back,
 };
 pub use registry::{ModelFactory, ModelRegistry, ProviderSettings};
 pub use request::{ChatRequest, Output, ToolChoice};

@@ -1,7 +1,8 @@
-//! Secrets that never print, and where they are kept.
+//! Secrets that never print and where they are kept, and personal data and what stands for it.
 //!
 //! Row 4 of the house.
 //! A [`Secret`] wipes its memory and shows nothing of itself; a [`SecretStore`] finds one by name.
+//! A [`Redactor`] finds personal data in text, and [`Placeholders`] stand for it and are put back.
 //! Nothing here caches, rotates or writes secrets.
 //!
 //! ```
@@ -15,7 +16,11 @@
 //! ```
 
 mod backends;
+mod patterns;
+mod redactor;
 mod secret;
 
 pub use backends::EnvSecrets;
+pub use patterns::PatternRedactor;
+pub use redactor::{Finding, Placeholders, Redactor};
 pub use secret::{Secret, SecretStore};

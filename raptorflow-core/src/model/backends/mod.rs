@@ -2,6 +2,7 @@
 
 #[cfg(feature = "model-anthropic")]
 pub(crate) mod anthropic;
+pub(crate) mod canned;
 pub(crate) mod function;
 pub(crate) mod offline;
 #[cfg(feature = "model-openai")]

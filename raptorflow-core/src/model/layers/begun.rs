@@ -11,8 +11,9 @@ use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::{
     error::{Error, ErrorKind, Result, Retry},
-    model::{Accumulator, ChatRequest, ChatStream, Model, StreamPart},
+    model::{Accumulator, ChatRequest, ChatResponse, ChatStream, Model, StreamPart},
     runtime::Context,
+    types::Usage,
 };
 
 /// An answer that has begun: what arrived so far, and the rest.
@@ -48,6 +49,14 @@ impl Begun {
     pub(super) fn into_stream(self) -> ChatStream {
         Box::pin(self)
     }
+
+    /// The same answer, with the name of the model that gives it in front.
+    pub(super) fn named(mut self, name: &Arc<str>) -> Self {
+        if !self.held.iter().any(|part| matches!(part, StreamPart::Model { .. })) {
+            self.held.push_front(StreamPart::Model { name: Arc::clone(name) });
+        }
+        self
+    }
 }
 
 impl Stream for Begun {
@@ -64,6 +73,7 @@ impl Stream for Begun {
 /// An answer that has arrived to its end; at most as long as an [`Accumulator`] holds.
 pub(super) struct Whole {
     parts: Vec<StreamPart>,
+    pub(super) response: ChatResponse,
 }
 
 impl Whole {
@@ -75,9 +85,18 @@ impl Whole {
         let mut answer = Accumulator::new(Arc::clone(&model.info().name));
         let mut parts = Vec::new();
         match collect(model, ctx, request, &mut answer, &mut parts).await {
-            Ok(()) => answer.finish().map(|_| Self { parts }),
+            Ok(()) => answer.finish().map(|response| Self { parts, response }),
             Err(err) => Err(answer.fail(err)),
         }
+    }
+
+    /// The same answer, with the name of the model that gave it, and another usage.
+    pub(super) fn having_used(mut self, usage: Usage) -> Self {
+        self.parts.retain(|part| !matches!(part, StreamPart::Usage { .. } | StreamPart::Model { .. }));
+        self.parts.insert(0, StreamPart::Model { name: Arc::clone(&self.response.model) });
+        let end = self.parts.len().saturating_sub(1);
+        self.parts.insert(end, StreamPart::Usage { usage });
+        self
     }
 
     /// As a stream of all parts.

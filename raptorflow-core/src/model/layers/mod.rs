@@ -4,15 +4,31 @@
 
 mod begun;
 mod breaker;
+mod cascade;
 mod circuit_breaker;
+mod fallback;
+mod rate;
+mod rate_limit;
+mod rate_limiter;
+mod rate_rules;
+mod redact;
+mod remembered;
 mod retry;
-#[cfg(test)]
-mod support;
+mod standard;
 #[cfg(test)]
 mod tests;
 mod timeout;
+mod trace;
 
 pub use breaker::{Breaker, BreakerConfig, BreakerCounts, BreakerState, Permit, Verdict};
+pub use cascade::CascadeLayer;
 pub use circuit_breaker::{BreakerStatus, CircuitBreakerLayer, counts_as_failure};
+pub use fallback::{FallbackLayer, may_fall_back};
+pub use rate::{Rate, RateAlgorithm};
+pub use rate_limit::RateLimitLayer;
+pub use rate_limiter::{RateDecision, RateLimiter};
+pub use rate_rules::{RateRefusal, RateRules, RateScope, RateSubject};
+pub use redact::RedactLayer;
 pub use retry::RetryLayer;
 pub use timeout::{TimeoutConfig, TimeoutLayer};
+pub use trace::TraceLayer;

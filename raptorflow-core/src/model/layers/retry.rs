@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use crate::{
         error::ErrorKind,
-        model::layers::support::{Desk, busy, down, texts},
+        model::layers::tests::support::{Desk, busy, down, texts},
         testing::Reply,
     };
 

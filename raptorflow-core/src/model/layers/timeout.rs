@@ -252,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::layers::support::{Desk, texts},
+        model::layers::tests::support::{Desk, texts},
         testing::{Reply, ScriptedModel},
     };
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::breaker::{Breaker, BreakerConfig, BreakerState, Permit, Verdict};
+use crate::model::{Breaker, BreakerConfig, BreakerState, Permit, Verdict};
 
 /// What a breaker is in words: every call since the last change, every permit that is out.
 #[derive(Default)]

@@ -4,15 +4,11 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 
-use super::super::{
-    breaker::{BreakerConfig, BreakerState},
-    circuit_breaker::CircuitBreakerLayer,
-    support::{Desk, busy, down},
-};
+use super::support::{Desk, busy, down};
 use crate::{
     error::{Error, ErrorKind, Retry},
     event::{Bus, BusConfig, EventKind, History, Status},
-    model::{Layer as _, Layers, Model, RetryLayer},
+    model::{BreakerConfig, BreakerState, CircuitBreakerLayer, Layer as _, Layers, Model, RetryLayer},
     runtime::Context,
     testing::Reply,
 };

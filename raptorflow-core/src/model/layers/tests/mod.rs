@@ -2,3 +2,4 @@
 
 mod breaker;
 mod circuit_breaker;
+pub(crate) mod support;

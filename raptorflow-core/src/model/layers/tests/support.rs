@@ -13,51 +13,59 @@ use crate::{
 };
 
 /// A scripted model and the clock that its contexts use.
-pub(super) struct Desk {
-    pub(super) script: ScriptedModel,
-    pub(super) clock: ManualClock,
+pub(in crate::model::layers) struct Desk {
+    pub(in crate::model::layers) script: ScriptedModel,
+    pub(in crate::model::layers) clock: ManualClock,
     runtime: Runtime,
 }
 
 impl Desk {
-    pub(super) fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
+    pub(in crate::model::layers) fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
         let clock = ManualClock::new();
         let runtime = Runtime::new(Arc::new(clock.clone()), Tasks::current().unwrap());
         Self { script: ScriptedModel::new(replies), clock, runtime }
     }
 
     /// Answers everything that the list does not.
-    pub(super) fn always(mut self, reply: Reply) -> Self {
+    pub(in crate::model::layers) fn always(mut self, reply: Reply) -> Self {
         self.script = self.script.always(reply);
         self
     }
 
-    pub(super) fn ctx(&self) -> Context {
+    pub(in crate::model::layers) fn ctx(&self) -> Context {
         Context::new(&self.runtime)
     }
 
-    pub(super) fn model(&self) -> Model {
+    pub(in crate::model::layers) fn model(&self) -> Model {
         Model::new(self.script.clone())
     }
 
-    pub(super) fn request() -> ChatRequest {
+    pub(in crate::model::layers) fn request() -> ChatRequest {
         ChatRequest::new(vec![Message::user("Where?")])
     }
 
     /// The answer of the scripted model behind a layer.
-    pub(super) async fn answer(&self, layer: impl Layer, ctx: &Context) -> Result<ChatResponse> {
+    pub(in crate::model::layers) async fn answer(
+        &self,
+        layer: impl Layer,
+        ctx: &Context,
+    ) -> Result<ChatResponse> {
         layer.wrap(self.model()).complete(ctx, &Self::request()).await
     }
 
     /// Waits until somebody sleeps.
-    pub(super) async fn slept(&self) {
+    pub(in crate::model::layers) async fn slept(&self) {
         while self.clock.sleepers() == 0 {
             tokio::task::yield_now().await;
         }
     }
 
     /// What work gives that sleeps exactly these numbers of seconds, one after the other.
-    pub(super) async fn pauses<T>(&self, work: impl Future<Output = T>, seconds: &[u64]) -> T {
+    pub(in crate::model::layers) async fn pauses<T>(
+        &self,
+        work: impl Future<Output = T>,
+        seconds: &[u64],
+    ) -> T {
         let moving = async {
             for seconds in seconds {
                 self.slept().await;
@@ -73,7 +81,7 @@ impl Desk {
     }
 
     /// What work gives for which a second passes each time that it waits.
-    pub(super) async fn hurry<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(in crate::model::layers) async fn hurry<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
             if let Poll::Ready(value) = poll!(&mut work) {
@@ -86,18 +94,18 @@ impl Desk {
 }
 
 /// The model cannot be reached.
-pub(super) fn down() -> Error {
+pub(in crate::model::layers) fn down() -> Error {
     Error::new(ErrorKind::Unavailable, "model.stream", "down").retryable(Retry::Soon)
 }
 
 /// The model asks for a pause of this many seconds.
-pub(super) fn busy(seconds: u64) -> Error {
+pub(in crate::model::layers) fn busy(seconds: u64) -> Error {
     let pause = Retry::After(Duration::from_secs(seconds));
     Error::new(ErrorKind::RateLimited, "model.stream", "busy").retryable(pause)
 }
 
 /// The text of the next parts of a stream.
-pub(super) async fn texts(stream: &mut ChatStream, parts: usize) -> String {
+pub(in crate::model::layers) async fn texts(stream: &mut ChatStream, parts: usize) -> String {
     let mut text = String::new();
     for _ in 0..parts {
         match stream.next().await {

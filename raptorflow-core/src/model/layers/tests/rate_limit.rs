@@ -1,0 +1,121 @@
+//! Rules over scopes, and the limiter as a layer.
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+use super::support::Desk;
+use crate::{
+    error::{ErrorKind, Retry},
+    model::{Layer as _, Model, ModelInfo, Rate, RateLimitLayer, RateRules, RateScope, RateSubject},
+    testing::{Reply, ScriptedModel},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// As many calls in ten seconds.
+fn tenth(limit: u32) -> Rate {
+    Rate::new(limit, SECOND * 10).unwrap().with_burst(1.0)
+}
+
+fn check(scope: RateScope, same: RateSubject<'_>, other: RateSubject<'_>) {
+    let rules = RateRules::new().with(scope, tenth(1));
+    assert!(rules.check(&same, SECOND).is_ok());
+    assert_eq!(rules.check(&same, SECOND).unwrap_err().scope, scope);
+    assert!(rules.check(&other, SECOND).is_ok(), "{scope}");
+}
+
+#[test]
+fn each_scope_counts_by_its_own() {
+    let all = RateSubject {
+        tenant: "acme",
+        user: Some("asha"),
+        address: Some("10.0.0.1"),
+        endpoint: Some("openai:x"),
+        key: Some("k"),
+    };
+    check(RateScope::Tenant, all, RateSubject { tenant: "umbra", ..all });
+    check(RateScope::User, all, RateSubject { tenant: "umbra", ..all });
+    check(RateScope::User, all, RateSubject { user: Some("ravi"), ..all });
+    check(RateScope::Address, all, RateSubject { address: Some("10.0.0.2"), ..all });
+    check(RateScope::Endpoint, all, RateSubject { endpoint: Some("openai:y"), ..all });
+    check(RateScope::Key, all, RateSubject { key: None, ..all });
+    check(RateScope::User, all, RateSubject { user: None, ..all });
+    let global = RateRules::new().with(RateScope::Global, tenth(1));
+    assert!(global.check(&all, SECOND).is_ok());
+    assert!(global.check(&RateSubject::default(), SECOND).is_err());
+}
+
+#[test]
+fn names_of_two_tenants_that_read_alike_are_two() {
+    let rules = RateRules::new().with(RateScope::User, tenth(1));
+    for (tenant, user) in [("a", "bc"), ("ab", "c"), ("", "abc")] {
+        let subject = RateSubject { tenant, user: Some(user), ..RateSubject::default() };
+        assert!(rules.check(&subject, SECOND).is_ok(), "{tenant} {user}");
+    }
+}
+
+#[test]
+fn a_call_that_one_rule_refuses_is_counted_by_none() {
+    let rules = RateRules::new().with(RateScope::Global, tenth(2)).with(RateScope::Tenant, tenth(1));
+    let of = |tenant| RateSubject { tenant, ..RateSubject::default() };
+    assert!(rules.check(&of("acme"), SECOND).is_ok());
+    for _ in 0..5 {
+        assert_eq!(rules.check(&of("acme"), SECOND).unwrap_err().scope, RateScope::Tenant);
+    }
+    assert!(rules.check(&of("umbra"), SECOND).is_ok(), "the refused calls took nothing of the global rule");
+    assert_eq!(rules.check(&of("third"), SECOND).unwrap_err().scope, RateScope::Global);
+}
+
+#[tokio::test]
+async fn a_call_waits_until_it_is_allowed() {
+    let desk = Desk::new([]).always(Reply::text("Here."));
+    let ctx = desk.ctx();
+    let model = RateLimitLayer::per_model(tenth(1)).wrap(desk.model());
+    assert!(model.complete(&ctx, &Desk::request()).await.is_ok());
+    desk.pauses(model.complete(&ctx, &Desk::request()), &[10]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wait_that_is_too_long_fails_at_once_with_its_length() {
+    let desk = Desk::new([]).always(Reply::text("Here."));
+    let layer = RateLimitLayer::per_model(tenth(1)).with_longest_wait(SECOND * 9);
+    let hurried = RateLimitLayer::per_model(tenth(1));
+    let (ctx, short) = (desk.ctx(), desk.ctx().with_timeout(SECOND * 10));
+    for (layer, ctx) in [(layer, &ctx), (hurried, &short)] {
+        let model = layer.wrap(desk.model());
+        assert!(model.complete(ctx, &Desk::request()).await.is_ok());
+        let before = desk.script.requests().len();
+        let err = model.complete(ctx, &Desk::request()).now_or_never().unwrap().unwrap_err();
+        assert_eq!((err.kind(), err.retry()), (ErrorKind::RateLimited, Retry::After(SECOND * 10)));
+        assert_eq!((err.get("scope"), desk.script.requests().len()), (Some("endpoint"), before));
+    }
+}
+
+#[tokio::test]
+async fn models_behind_one_layer_share_all_scopes_but_the_endpoint() {
+    let desk = Desk::new([]);
+    let ctx = desk.ctx().with_principal("asha");
+    let named = |name: &str| {
+        let script = ScriptedModel::new([]).always(Reply::text("Here."));
+        let info = ModelInfo { name: name.into(), ..script.info().clone() };
+        Model::new(script.with_info(info))
+    };
+    for (scope, shared) in [(RateScope::User, true), (RateScope::Tenant, true), (RateScope::Endpoint, false)] {
+        let layer = RateLimitLayer::new(RateRules::new().with(scope, tenth(1))).with_longest_wait(Duration::ZERO);
+        let models = ["test:a", "test:b"].map(|name| layer.wrap(named(name)));
+        assert!(models[0].complete(&ctx, &Desk::request()).await.is_ok());
+        assert_eq!(models[1].complete(&ctx, &Desk::request()).await.is_err(), shared, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn cancelling_ends_the_wait_and_counts_nothing() {
+    let desk = Desk::new([]).always(Reply::text("Here."));
+    let ctx = desk.ctx();
+    let model = RateLimitLayer::per_model(tenth(1)).wrap(desk.model());
+    assert!(model.complete(&ctx, &Desk::request()).await.is_ok());
+    assert!(model.complete(&ctx, &Desk::request()).now_or_never().is_none());
+    desk.clock.advance(SECOND * 10);
+    assert!(model.complete(&ctx, &Desk::request()).now_or_never().unwrap().is_ok());
+}

@@ -13,6 +13,7 @@ mod combine;
 mod control;
 mod flows;
 mod knowledge_base;
+mod layers;
 mod orchestration;
 mod ownership;
 mod packs;

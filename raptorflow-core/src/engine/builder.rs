@@ -84,7 +84,23 @@ impl EngineBuilder {
         self
     }
 
-    /// What stands before every model: retries, limits, a cache; none by default.
+    /// What stands before every model that is opened by name, in place of the [standard layers](Layers::standard); with
+    /// [`Layers::new`] nothing does.
+    ///
+    /// By default it is the layers of the registry that was given to [`EngineBuilder::models`], where it has any, and
+    /// else the standard ones, with changes of circuit breakers told on the engine's bus.
+    /// A model that an agent holds itself has no layers but its own.
+    ///
+    /// ```
+    /// use raptorflow_core::{Engine, model::{Layers, Rate, RateLimitLayer}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// let limits = RateLimitLayer::per_model(Rate::USUAL);
+    /// let engine = Engine::builder().layers(Layers::standard().with(limits)).build().await?;
+    /// # assert!(engine.agents().is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn layers(mut self, layers: Layers) -> Self {
         self.layers = Some(layers);
@@ -165,6 +181,7 @@ impl EngineBuilder {
         });
         let models = match self.layers {
             Some(layers) => models.with_layers(layers),
+            None if models.layers().is_empty() => models.with_layers(Layers::standard_on(bus.clone())),
             None => models,
         };
         let mut tools = ToolRegistry::default();

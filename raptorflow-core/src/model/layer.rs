@@ -123,6 +123,12 @@ impl Layers {
         self
     }
 
+    /// Whether no place is taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The places that are taken, outermost first.
     pub fn places(&self) -> impl Iterator<Item = Place> {
         self.0.keys().copied()

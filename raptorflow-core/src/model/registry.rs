@@ -184,6 +184,12 @@ impl ModelRegistry {
         self
     }
 
+    /// What stands before every model.
+    #[must_use]
+    pub fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
     /// Another way to reach `openai`, `ollama`, `deepseek` and `anthropic`, which are added where they are missing;
     /// models opened before are not shared with the copy.
     #[cfg(feature = "http")]

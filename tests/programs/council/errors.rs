@@ -127,8 +127,9 @@ async fn failures_of_a_provider_say_what_to_do_and_leave_a_run_that_can_be_resum
         (ServerReply::json(401, &problem("invalid_api_key")), "set the provider's key"),
         (ServerReply::json(404, &problem("model_not_found")), "model"),
         (
-            ServerReply::json(429, &problem("rate_limit")).with_header("retry-after", "17"),
-            "again in 17 seconds",
+            // Longer than an engine waits by itself.
+            ServerReply::json(429, &problem("rate_limit")).with_header("retry-after", "300"),
+            "again in 300 seconds",
         ),
         (finding("The launch is planned for spring.").cut_after(40), "the connection broke"),
         (ServerReply::new(200, "text/html", "<html>Sign in to the proxy</html>"), "text/html"),

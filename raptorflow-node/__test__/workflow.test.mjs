@@ -58,7 +58,11 @@ test('a signal lets a run pass its gate', async () => {
   const published = []
   const engine = new Engine()
   const run = await engine.start(launch(published), 'lamps')
-  await until(engine, run.id, 'draft')
+  let questions = []
+  while (questions.length === 0) ({ questions } = await engine.state(run.id))
+  const [{ since, ...asked }] = questions
+  assert.deepEqual(asked, { path: 'approve', prompt: 'Publish this?', choices: [true, false], approvers: ['anna'] })
+  assert.ok(Date.parse(since) > 0)
   const refused = [
     ['approve', true, { by: 'bert' }, 'permission_denied'],
     ['approve', 'maybe', { by: 'anna' }, 'invalid_input'],
@@ -74,6 +78,7 @@ test('a signal lets a run pass its gate', async () => {
   const { status, target, input, usage, signals, steps, forkedFrom } = await engine.state(run.id)
   assert.deepEqual([status, target, input, usage.inputTokens, forkedFrom], ['completed', 'launch', 'lamps', 0, undefined])
   assert.deepEqual(signals.map(({ name, value, by }) => [name, value, by]), [['approve', true, 'anna']])
+  assert.deepEqual((await engine.state(run.id)).questions, [])
   const publish = steps.find(({ path }) => path === 'publish')
   assert.deepEqual([publish.status, publish.output, publish.attempts, typeof publish.took], ['completed', 'done', 1, 'number'])
   assert.equal((await engine.state(run.id, 1)).status, 'running')

@@ -64,7 +64,7 @@ export {
 } from './rag.js'
 export { type Finish, type Money, type Outcome, Run, Stream } from './run.js'
 export type { Infer, JsonSchema, SchemaLike, StandardSchema } from './schema.js'
-export type { Entry, RunPage, RunState, RunStatus, RunSummary, StepState } from './state.js'
+export type { Entry, Question, RunPage, RunState, RunStatus, RunSummary, StepState } from './state.js'
 export { type Effects, Tool, tool, type ToolOptions } from './tool.js'
 export type { Archive, Erased, Pruned, Retention } from './upkeep.js'
 export {

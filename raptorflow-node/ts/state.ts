@@ -59,6 +59,23 @@ export interface StepState {
   readonly error: RaptorflowError | undefined
 }
 
+/** A question that waits for its answer. */
+export interface Question {
+  readonly path: string
+  /** What is asked. */
+  readonly prompt: string
+  /** The answers that are possible; any when absent. */
+  readonly choices?: readonly unknown[]
+  /** The form of the answer, as a JSON Schema. */
+  readonly schema?: unknown
+  /** Who may answer; anybody when absent. */
+  readonly approvers?: readonly string[]
+  /** When it is too late, RFC 3339 in UTC. */
+  readonly due?: string
+  /** Since when it waits. */
+  readonly since: string
+}
+
 /** What a run looks like at one of its entries. */
 export interface RunState extends RunSummary {
   /** What the run was given. */
@@ -66,6 +83,8 @@ export interface RunState extends RunSummary {
   readonly input: any
   /** Every place at which something happened, in the order of their first entries. */
   readonly steps: readonly StepState[]
+  /** Questions that nobody has answered; the path is the name of the signal that answers one. */
+  readonly questions: readonly Question[]
   /** Timers that were set and have not fired. */
   readonly timers: readonly { readonly path: string; readonly due: string }[]
   /** Signals that were given. */
@@ -112,16 +131,18 @@ export function state(text: string): RunState {
     readonly summary: object
     readonly input: unknown
     readonly steps: readonly { readonly took: Span; readonly spent: object }[]
+    readonly questions: readonly { readonly path: string; readonly question: { readonly prompt?: string }; readonly since: string }[]
     readonly timers: RunState['timers']
     readonly signals: RunState['signals']
     readonly children: readonly { readonly path: string; readonly run: string; readonly target: string }[]
     readonly forked_from?: readonly [string, number]
   }
-  const { run_id, summary, steps, children, forked_from: forked, ...rest } = JSON.parse(text) as Written
+  const { run_id, summary, steps, questions, children, forked_from: forked, ...rest } = JSON.parse(text) as Written
   return {
     ...totals<RunSummary>({ run_id, ...summary }),
     ...rest,
     steps: steps.map(({ took, spent, ...step }) => totals<StepState>({ ...step, ...spent, took: milliseconds(took) })),
+    questions: questions.map(({ question, ...asked }) => ({ ...asked, prompt: '', ...question })),
     children: children.map(({ run, ...child }) => ({ ...child, runId: run })),
     forkedFrom: forked && { runId: forked[0], at: forked[1] },
   }

@@ -3,7 +3,10 @@
 use pyo3::{prelude::*, types::PyDict};
 use raptorflow_core::{
     Error, Result,
-    journal::{ChildState, Entry, RunFilter, RunPage, RunState, SignalState, StepState, Summary, TimerState},
+    journal::{
+        ChildState, Entry, QuestionState, RunFilter, RunPage, RunState, SignalState, StepState, Summary,
+        TimerState,
+    },
     types::RunId,
 };
 use serde_json::Value;
@@ -82,7 +85,7 @@ pub(crate) fn entry_object<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Boun
     Ok(out)
 }
 
-/// A run's summary with its steps, timers, signals and children.
+/// A run's summary with its steps, questions, timers, signals and children.
 pub(crate) fn state_object<'py>(
     py: Python<'py>,
     run: RunId,
@@ -91,6 +94,7 @@ pub(crate) fn state_object<'py>(
     let out = summary_object(py, run, &state.summary)?;
     out.set_item("input", to_object(py, &state.input)?)?;
     out.set_item("steps", objects(py, &state.steps, step_object)?)?;
+    out.set_item("questions", objects(py, &state.questions, question_object)?)?;
     out.set_item("timers", objects(py, &state.timers, timer_object)?)?;
     out.set_item("signals", objects(py, &state.signals, signal_object)?)?;
     out.set_item("children", objects(py, &state.children, child_object)?)?;
@@ -128,6 +132,19 @@ fn step_object<'py>(py: Python<'py>, step: &StepState) -> PyResult<Object<'py>> 
     out.set_item("tool_calls", step.spent.tool_calls)?;
     out.set_item("output", step.output.as_ref().map(|output| to_object(py, output)).transpose()?)?;
     out.set_item("error", exception(py, step.error.as_ref()))?;
+    Ok(out)
+}
+
+fn question_object<'py>(py: Python<'py>, asked: &QuestionState) -> PyResult<Object<'py>> {
+    let question = &asked.question;
+    let out = PyDict::new(py);
+    out.set_item("path", &*asked.path)?;
+    out.set_item("prompt", &question.prompt)?;
+    out.set_item("choices", serialized(py, &question.choices)?)?;
+    out.set_item("schema", serialized(py, &question.schema)?)?;
+    out.set_item("approvers", serialized(py, &question.approvers)?)?;
+    out.set_item("due", question.due.map(|due| datetime(py, due)).transpose()?)?;
+    out.set_item("since", datetime(py, asked.since)?)?;
     Ok(out)
 }
 

@@ -39,8 +39,8 @@ def launch(published: list[Any]) -> rf.Workflow:
 
 
 async def until_asked(engine: rf.Engine, run_id: str) -> None:
-    """Waits until the draft is recorded, after which only the gate is left."""
-    while not any(step["path"] == "draft" and step["ended"] for step in (await engine.state(run_id))["steps"]):
+    """Waits until the run waits."""
+    while not (await engine.state(run_id))["questions"]:
         await asyncio.sleep(0)
 
 
@@ -50,6 +50,9 @@ def test_a_signal_lets_a_run_pass_its_gate() -> None:
         async with rf.Engine() as engine:
             started = await engine.start(launch(published), "lamps")
             await until_asked(engine, started.id)
+            [asked] = (await engine.state(started.id))["questions"]
+            assert (asked["path"], asked["prompt"], asked["choices"]) == ("approve", "Publish this?", [True, False])
+            assert (asked["approvers"], asked["due"], asked["since"].tzinfo is None) == (["anna"], None, False)
             with pytest.raises(rf.PermissionDeniedError):
                 await engine.signal(started.id, "approve", True, by="bert")
             with pytest.raises(rf.InvalidInputError):
@@ -63,6 +66,7 @@ def test_a_signal_lets_a_run_pass_its_gate() -> None:
                 await engine.signal(started.id, "approve", True, by="anna")
             state = await engine.state(started.id)
             assert (state["status"], state["target"], state["usage"].total_tokens) == ("completed", "launch", 0)
+            assert state["questions"] == []
             assert [(each["name"], each["value"], each["by"]) for each in state["signals"]] == [("approve", True, "anna")]
             ended = {step["path"]: (step["status"], step["output"]) for step in state["steps"]}
             assert (state["input"], ended["publish"]) == ("lamps", ("completed", "done"))

@@ -281,6 +281,7 @@ class Engine:
 
         A dict with the fields of a `RunSummary`, and with `input`, `steps` (each with `path`, `status`, `started`,
         `ended`, `took` in seconds, `attempts`, `usage`, `cost`, `model_calls`, `tool_calls`, `output` and `error`),
+        `questions` that wait for an answer (`path`, `prompt`, `choices`, `schema`, `approvers`, `due`, `since`),
         `timers` (`path`, `due`), `signals` (`name`, `value`, `by`, `time`), `children` (`path`, `run_id`, `target`)
         and `forked_from` (`run_id`, `at`, or `None`).
         """

@@ -114,6 +114,16 @@ fn packages_share_the_lints(files: &[File]) -> Vec<String> {
         .collect()
 }
 
+/// Lines that a merge leaves where it does not know what to take.
+fn merges_are_finished(files: &[File]) -> Vec<String> {
+    let left = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
+    let found = |file: &File| {
+        let lines = (1..).zip(file.text.lines()).filter(|(_, line)| left(line));
+        lines.map(|(number, _)| file.finding(number, "a merge was not finished")).collect::<Vec<_>>()
+    };
+    files.iter().flat_map(found).collect()
+}
+
 #[test]
 fn every_source_begins_with_what_lives_there() {
     report("first lines", &the_first_line_says_what_lives_here(files()));
@@ -132,6 +142,20 @@ fn no_mod_file_has_code() {
 #[test]
 fn no_glob_and_no_super_super_is_imported() {
     report("imports", &imports_are_plain(files()));
+}
+
+#[test]
+fn no_file_has_the_marks_of_a_merge() {
+    report("merges", &merges_are_finished(files()));
+}
+
+#[test]
+fn a_mark_of_a_merge_is_found() {
+    let marks = ["<".repeat(7), ">".repeat(7)];
+    for mark in marks {
+        fails(merges_are_finished, &[("docs/a.md", &format!("one\n{mark} main\n"))], "docs/a.md:2");
+    }
+    passes(merges_are_finished, &[("docs/a.md", "A heading\n=======\n")]);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 
 mod agent_machine;
 mod agent_runs;
+mod budget;
 mod combine;
 mod control;
 mod flows;

@@ -137,7 +137,8 @@ impl Driver<'_> {
                         Some(model) => model,
                         none => none.insert(self.agent.model(self.session).await?),
                     };
-                    let ctx = self.keyed(run.steps(), "/model");
+                    // The agent is above its call, and pays for it.
+                    let ctx = self.keyed(run.steps(), "/model").with_agent(&self.agent.spec().name);
                     let (fact, executed) = self.call_model(&ctx, model, request).await?;
                     self.record(&mut run, fact, executed).await?;
                 }

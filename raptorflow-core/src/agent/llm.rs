@@ -37,10 +37,10 @@ impl LlmAgent {
         Self { spec: Arc::new(spec), model, tools, tool_specs }
     }
 
-    /// Its model: its own, the one that its spec names, or the engine's default.
+    /// Its model behind the engine's layers: its own, the one that its spec names, or the engine's default.
     pub(super) async fn model(&self, session: &Session) -> Result<Model> {
         match &self.model {
-            Some(model) => Ok(model.clone()),
+            Some(model) => Ok(session.means().models.wrap(model.clone())),
             None => session.model(self.spec.model.as_deref()).await,
         }
     }

@@ -162,7 +162,13 @@ fn fits(
     }
     let micros = i64::try_from(held.micros).unwrap_or(i64::MAX);
     let sum = |micros, tokens: i128| format!("{}, {tokens} tokens", Money::new(micros, config.currency));
-    Err(Error::new(ErrorKind::BudgetExceeded, "budget.reserve", "the budget does not allow the call")
+    let err = Error::new(ErrorKind::BudgetExceeded, "budget.reserve", "the budget does not allow the call");
+    // Apart from the scope, for whoever goes on without this agent.
+    let err = match scope {
+        Scope::Agent(_, agent) => err.with("spender", agent),
+        _ => err,
+    };
+    Err(err
         .with("scope", scope)
         .with("window", window)
         .with("cap", cap)

@@ -16,8 +16,10 @@ mod desk;
 mod fact;
 mod ledger;
 mod load;
+mod predict;
 mod price;
 mod read;
+mod report;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -27,5 +29,7 @@ pub use admit::{Alert, Approval, Estimate};
 pub use budget::{Amount, Balance, Budgets, Decision, Reservation, Spent};
 pub use config::BudgetConfig;
 pub use fact::Spending;
+pub use predict::{Confidence, Expected, Prediction, Workload, predict, text_tokens};
 pub use price::{Price, PriceBook};
+pub use report::{Anomaly, UsageFilter, UsageReport, UsageSum};
 pub use scope::{Cap, Caps, Payer, Scope, Window};

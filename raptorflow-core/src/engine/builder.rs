@@ -4,12 +4,12 @@ use std::sync::{Arc, RwLock};
 
 use crate::{
     agent::{AgentRegistry, Means},
-    economics::PriceBook,
-    engine::{Engine, Settings},
+    economics::{BudgetConfig, PriceBook},
+    engine::{Engine, Settings, budget::open_budgets},
     error::Result,
     event::{Bus, BusConfig},
     journal::{JournalConfig, Journals},
-    model::{Layers, ModelRegistry},
+    model::{BudgetLayer, Layers, ModelRegistry, Place},
     rag::Retriever,
     runtime::Runtime,
     storage::{Storage, StorageRegistry},
@@ -43,6 +43,7 @@ pub struct EngineBuilder {
     default_model: Option<Arc<str>>,
     tools: Vec<Arc<dyn Tool>>,
     prices: Option<PriceBook>,
+    budgets: Option<BudgetConfig>,
     knowledge: Option<Arc<dyn Retriever>>,
     tenant: Option<TenantId>,
     runtime: Option<Runtime>,
@@ -128,6 +129,21 @@ impl EngineBuilder {
         self
     }
 
+    /// What runs may spend; by default nothing is counted and nothing refused.
+    ///
+    /// Every call of a model is reserved before it is made, by a [`BudgetLayer`] with the engine's prices, and settled
+    /// after it, in a ledger in the engine's store.
+    /// A run that would spend more than it may stops with `BudgetExceeded`; when its cap was raised with
+    /// [`Engine::set_cap`], or it was approved, [`Engine::resume`] goes on with what is left.
+    /// Parts of a cap that are reached are told on the bus, as `notification_triggered`.
+    ///
+    /// A layer of the host's own at [`Place::Budget`] stays, and then this only opens the ledger.
+    #[must_use]
+    pub fn budgets(mut self, config: BudgetConfig) -> Self {
+        self.budgets = Some(config);
+        self
+    }
+
     /// Where agents with retrieval find passages; see also [`Engine::use_knowledge`].
     #[must_use]
     pub fn knowledge(mut self, knowledge: impl Retriever) -> Self {
@@ -159,8 +175,8 @@ impl EngineBuilder {
     /// Opens the storage and makes the engine.
     ///
     /// # Errors
-    /// `Unavailable` outside of a Tokio runtime, what the storage says, and `AlreadyExists` for two tools of one
-    /// name.
+    /// `Unavailable` outside of a Tokio runtime, what the storage says, `AlreadyExists` for two tools of one name, and
+    /// `InvalidInput` for budgets in two currencies.
     pub async fn build(self) -> Result<Engine> {
         let runtime = match self.runtime {
             Some(runtime) => runtime,
@@ -179,7 +195,22 @@ impl EngineBuilder {
                 None => models,
             }
         });
-        let models = match self.layers {
+        let prices = self.prices.unwrap_or_default();
+        let budgets =
+            self.budgets.map(|config| open_budgets(&storage, &runtime, &bus, config)).transpose()?;
+        let layers = match (self.layers, &budgets) {
+            (layers, Some(budgets)) => {
+                let layers = layers.unwrap_or_default();
+                let taken = layers.places().any(|place| place == Place::Budget);
+                Some(if taken {
+                    layers
+                } else {
+                    layers.with(BudgetLayer::new(budgets.clone(), prices.clone()))
+                })
+            }
+            (layers, None) => layers,
+        };
+        let models = match layers {
             Some(layers) => models.with_layers(layers),
             None if models.layers().is_empty() => models.with_layers(Layers::standard_on(bus.clone())),
             None => models,
@@ -193,11 +224,12 @@ impl EngineBuilder {
             models,
             default_model: self.default_model,
             tools,
-            prices: self.prices.unwrap_or_default(),
+            prices,
             agents: AgentRegistry::default(),
             knowledge: RwLock::new(self.knowledge),
         };
         let journals = Journals::new(storage.clone(), runtime.clone(), self.journal.unwrap_or_default());
-        Ok(Engine::new(runtime, storage, journals, Arc::new(means), self.tenant.unwrap_or_default()))
+        let tenant = self.tenant.unwrap_or_default();
+        Ok(Engine::new(runtime, storage, journals, Arc::new(means), budgets, tenant))
     }
 }

@@ -13,6 +13,7 @@ use futures_util::poll;
 
 use crate::{
     agent::{Agent, AgentInput, AgentOutput, AgentRegistry, Means, Session},
+    economics::Budgets,
     engine::{EngineBuilder, Outcome, ResumeRequest, Run, RunRequest, Target},
     error::{Error, ErrorKind, Result, Retry},
     event::Bus,
@@ -49,6 +50,7 @@ struct Inner {
     storage: Storage,
     journals: Journals,
     means: Arc<Means>,
+    budgets: Option<Budgets>,
     // A std mutex: no await happens while it is held.
     active: Mutex<HashMap<RunId, Cancel>>,
 }
@@ -65,9 +67,11 @@ impl Engine {
         storage: Storage,
         journals: Journals,
         means: Arc<Means>,
+        budgets: Option<Budgets>,
         tenant: TenantId,
     ) -> Self {
-        Self(Arc::new(Inner { runtime, storage, journals, means, active: Mutex::default() }), tenant)
+        let active = Mutex::default();
+        Self(Arc::new(Inner { runtime, storage, journals, means, budgets, active }), tenant)
     }
 
     /// The same engine for another tenant: its runs, and the questions about them, are that tenant's.
@@ -418,6 +422,10 @@ impl Engine {
 
     pub(super) fn journals(&self) -> &Journals {
         &self.0.journals
+    }
+
+    pub(super) fn held_budgets(&self) -> Option<&Budgets> {
+        self.0.budgets.as_ref()
     }
 
     /// The token of a run at work in this process.

@@ -2,6 +2,7 @@
 //!
 //! Row 13 of the house.
 
+mod budget;
 mod builder;
 mod config;
 mod control;

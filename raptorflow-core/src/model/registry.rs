@@ -273,6 +273,12 @@ impl ModelRegistry {
         Ok(model)
     }
 
+    /// A model that no name leads to, behind the same layers.
+    #[must_use]
+    pub fn wrap(&self, model: Model) -> Model {
+        self.layers.wrap(model)
+    }
+
     fn write_providers(&self) -> RwLockWriteGuard<'_, Providers> {
         self.providers.write().unwrap_or_else(PoisonError::into_inner)
     }

@@ -204,7 +204,10 @@ impl Orchestrator {
         }
         match agent.run(&session, &input).await {
             Ok(output) => Ok(Answered { choice, result: Ok(output) }),
-            Err(error) if is_its_own(session.ctx(), &error) && !session.ctx().cancel().is_cancelled() => {
+            Err(error)
+                if is_its_own(session.ctx(), &choice.agent, &error)
+                    && !session.ctx().cancel().is_cancelled() =>
+            {
                 session.journal().append(session.ctx(), &[Fact::StepFailed { error: error.clone() }]).await?;
                 Ok(Answered { choice, result: Err(error) })
             }
@@ -297,10 +300,14 @@ fn section<'a>(
 
 /// Whether a failure is about one agent's answer, and not about credentials, the network, storage or the caller.
 ///
+/// An agent that used up a budget of its own is one that gave no answer; the budget of the run is the caller's.
 /// An agent that used up its own time is one that gave no answer; the time of the whole run is the caller's.
-fn is_its_own(ctx: &Context, error: &Error) -> bool {
+fn is_its_own(ctx: &Context, agent: &AgentId, error: &Error) -> bool {
     if error.kind() == ErrorKind::Timeout && error.operation() == "agent.run" {
         return !ctx.is_overdue();
+    }
+    if error.kind() == ErrorKind::BudgetExceeded {
+        return error.get("spender") == Some(agent.as_str());
     }
     let kind = matches!(
         error.kind(),

@@ -5,6 +5,7 @@ use std::{ops::Range, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    economics::text_tokens,
     rag::{
         catalog::Entry,
         retrieve::{Found, Hit},
@@ -49,9 +50,7 @@ pub struct CitedContext {
 /// An estimate on the safe side for most models and languages; no tokenizer is asked.
 #[must_use]
 pub fn estimate_tokens(text: &str) -> usize {
-    let ascii = text.bytes().filter(u8::is_ascii).count();
-    let other = text.chars().filter(|c| !c.is_ascii()).count();
-    ascii.div_ceil(4) + other
+    usize::try_from(text_tokens(text)).unwrap_or(usize::MAX)
 }
 
 impl CitedContext {

@@ -4,6 +4,7 @@
 
 mod begun;
 mod breaker;
+mod budget;
 mod cascade;
 mod circuit_breaker;
 mod fallback;
@@ -21,6 +22,7 @@ mod timeout;
 mod trace;
 
 pub use breaker::{Breaker, BreakerConfig, BreakerCounts, BreakerState, Permit, Verdict};
+pub use budget::BudgetLayer;
 pub use cascade::CascadeLayer;
 pub use circuit_breaker::{BreakerStatus, CircuitBreakerLayer, counts_as_failure};
 pub use fallback::{FallbackLayer, may_fall_back};

@@ -1,0 +1,387 @@
+//! `BudgetLayer`: reserves what a call may cost before it is made, and settles what it did cost.
+
+use std::{io, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt as _, stream};
+
+use crate::{
+    economics::{Budgets, Estimate, PriceBook, Reservation, Workload, predict},
+    error::{Error, ErrorKind, Result},
+    model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place, StreamPart},
+    runtime::Context,
+    types::Usage,
+};
+
+/// How many tokens an answer is expected to have when the request does not bound it.
+const OUTPUT_TOKENS: u64 = 1024;
+/// How many ASCII characters are counted as one token; see [`crate::economics::text_tokens`].
+const CHARS_PER_TOKEN: u64 = 4;
+
+/// Reserves the high end of what a call may cost, makes it, and settles what it took.
+///
+/// The tokens of a request are estimated from its text, and those of the answer are its bound, or twice the expected
+/// number.
+/// A call that the budget does not allow is refused with `BudgetExceeded` before anything is sent, and one that the run
+/// must be approved for says `approval` in its context.
+///
+/// A whole answer is settled with the usage that the model told.
+/// An answer that breaks off, or whose reader goes away, is settled with the usage that was told until then.
+/// Where none was told the reservation counts as it is, because nobody knows what the call took.
+/// A call that fails before anything arrived is not paid, and its reservation is released; only when it ran out of time
+/// or was cancelled it may have been paid, and counts.
+///
+/// The id of a reservation is the idempotency key of the call with the name of the model.
+///
+/// # Examples
+/// ```
+/// use raptorflow_core::economics::{BudgetConfig, Budgets, Cap, Caps, PriceBook};
+/// use raptorflow_core::model::{BudgetLayer, ChatRequest, Layers, Model, OfflineModel};
+/// use raptorflow_core::runtime::{Context, Runtime};
+/// use raptorflow_core::{ErrorKind, storage::Storage, types::Message};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> raptorflow_core::Result<()> {
+/// let runtime = Runtime::current()?;
+/// let config = BudgetConfig { run: Caps::total(Cap::tokens(100)), ..BudgetConfig::default() };
+/// let budgets = Budgets::new(Storage::memory(), runtime.clone(), config)?;
+/// let layer = BudgetLayer::new(budgets, PriceBook::default());
+/// let model = Layers::new().with(layer).wrap(Model::new(OfflineModel::default()));
+/// let request = ChatRequest::new(vec![Message::user("What is a journal?")]);
+/// let err = model.complete(&Context::new(&runtime), &request).await.unwrap_err();
+/// assert_eq!((err.kind(), err.get("scope").is_some()), (ErrorKind::BudgetExceeded, true));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct BudgetLayer {
+    budgets: Budgets,
+    prices: Arc<PriceBook>,
+    output_tokens: u64,
+}
+
+impl BudgetLayer {
+    /// A layer over budgets and prices; an answer without a bound is expected to have 1,024 tokens.
+    pub fn new(budgets: Budgets, prices: impl Into<Arc<PriceBook>>) -> Self {
+        Self { budgets, prices: prices.into(), output_tokens: OUTPUT_TOKENS }
+    }
+
+    /// How many tokens an answer is expected to have when the request does not bound it.
+    #[must_use]
+    pub const fn with_output_tokens(mut self, tokens: u64) -> Self {
+        self.output_tokens = tokens;
+        self
+    }
+
+    fn estimate(&self, ctx: &Context, model: &Arc<str>, request: &ChatRequest) -> Estimate {
+        let bound = request.max_output_tokens.map(u64::from);
+        let work = Workload {
+            input_tokens: request_tokens(request),
+            output_tokens: bound.map_or(self.output_tokens, |bound| bound.min(self.output_tokens)),
+            max_output_tokens: bound,
+            ..Workload::default()
+        };
+        let high = predict(&self.prices, model, &work, ctx.now()).high;
+        Estimate { model: Arc::clone(model), money: high.money, tokens: high.usage.total_tokens() }
+    }
+}
+
+impl Layer for BudgetLayer {
+    fn place(&self) -> Place {
+        Place::Budget
+    }
+
+    fn wrap(&self, inner: Model) -> Model {
+        Model::new(Budgeted { layer: self.clone(), inner })
+    }
+}
+
+#[derive(Debug)]
+struct Budgeted {
+    layer: BudgetLayer,
+    inner: Model,
+}
+
+#[async_trait]
+impl ChatModel for Budgeted {
+    fn info(&self) -> &ModelInfo {
+        self.inner.info()
+    }
+
+    async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
+        let model = &self.inner.info().name;
+        let estimate = self.layer.estimate(ctx, model, request);
+        let keyed = match ctx.idempotency_key() {
+            Some(key) => ctx.with_idempotency_key(format!("{key}/{model}")),
+            None => ctx.clone(),
+        };
+        let reservation = self.layer.budgets.reserve(&keyed, estimate).await?.granted()?;
+        let mut bill = Bill {
+            ctx: ctx.clone(),
+            prices: Arc::clone(&self.layer.prices),
+            reservation: Some(reservation),
+            model: Arc::clone(model),
+            usage: None,
+            begun: false,
+        };
+        match self.inner.stream(ctx, request).await {
+            Ok(parts) => Ok(counted(parts, bill)),
+            Err(err) => Err(bill.fail(err).await),
+        }
+    }
+}
+
+/// The same parts; the bill is settled before the end is told.
+fn counted(parts: ChatStream, bill: Bill) -> ChatStream {
+    Box::pin(stream::unfold(Some((parts, bill)), |state| async {
+        let (mut parts, mut bill) = state?;
+        match parts.next().await {
+            Some(Ok(part)) => {
+                bill.begun = true;
+                match &part {
+                    StreamPart::Usage { usage } => bill.usage = Some(*usage),
+                    // Somebody else answers than was asked, at a price of its own.
+                    StreamPart::Model { name } => bill.model = Arc::clone(name),
+                    _ => {}
+                }
+                if matches!(part, StreamPart::Finish { .. })
+                    && let Err(err) = bill.settle().await
+                {
+                    return Some((Err(err), None));
+                }
+                Some((Ok(part), Some((parts, bill))))
+            }
+            Some(Err(err)) => Some((Err(bill.fail(err).await), None)),
+            // Without a `Finish`; who reads the answer knows that it was cut off.
+            None => bill.settle().await.err().map(|err| (Err(err), None)),
+        }
+    }))
+}
+
+/// What a call is going to cost; settled when it is dropped before its end.
+struct Bill {
+    ctx: Context,
+    prices: Arc<PriceBook>,
+    reservation: Option<Reservation>,
+    /// Who answers.
+    model: Arc<str>,
+    /// What the model told, if it did.
+    usage: Option<Usage>,
+    begun: bool,
+}
+
+impl Bill {
+    async fn settle(&mut self) -> Result<()> {
+        let Some(reservation) = &self.reservation else { return Ok(()) };
+        settle(&self.ctx, &self.prices, reservation, &self.model, self.usage).await?;
+        // Afterwards, so that a future that is dropped meanwhile leaves it to be settled.
+        self.reservation = None;
+        Ok(())
+    }
+
+    /// Ends the bill of a call that failed, and gives the error of the call.
+    async fn fail(&mut self, err: Error) -> Error {
+        let may_be_paid = self.begun || matches!(err.kind(), ErrorKind::Timeout | ErrorKind::Cancelled);
+        let ended = match (&self.reservation, may_be_paid) {
+            (Some(reservation), false) => reservation.release().await,
+            _ => self.settle().await,
+        };
+        self.reservation = None;
+        match ended {
+            Ok(()) => err,
+            // What the caller has to know is that the call failed; the reservation expires.
+            Err(unsettled) => err.with("not settled", unsettled),
+        }
+    }
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        let Some(reservation) = self.reservation.take() else { return };
+        let (ctx, prices) = (self.ctx.clone(), Arc::clone(&self.prices));
+        let (model, usage) = (Arc::clone(&self.model), self.usage);
+        self.ctx.runtime().tasks().spawn("budget.settle", async move {
+            if let Err(err) = settle(&ctx, &prices, &reservation, &model, usage).await {
+                // Nobody is left to be told; the reservation expires.
+                tracing::warn!(error = %err, "what a dropped call took was not settled");
+            }
+        });
+    }
+}
+
+/// Settles what is known; a usage of nothing is one that the model did not tell.
+async fn settle(
+    ctx: &Context,
+    prices: &PriceBook,
+    reservation: &Reservation,
+    model: &str,
+    usage: Option<Usage>,
+) -> Result<()> {
+    let usage = usage.filter(|usage| usage.total_tokens() > 0);
+    let cost = usage.and_then(|usage| prices.cost(model, &usage, ctx.now()));
+    reservation.settle(usage, cost).await.map(drop)
+}
+
+/// About how many tokens a request has: those of its JSON, which is a little more than what providers count.
+fn request_tokens(request: &ChatRequest) -> u64 {
+    let mut count = Count::default();
+    // It only counts, and what cannot be JSON is no request that could be sent.
+    if serde_json::to_writer(&mut count, request).is_err() {
+        return u64::MAX;
+    }
+    count.ascii.div_ceil(CHARS_PER_TOKEN) + count.other
+}
+
+/// Counts characters and keeps none.
+#[derive(Default)]
+struct Count {
+    ascii: u64,
+    other: u64,
+}
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for byte in bytes {
+            // The bytes of a character after its first one are not counted.
+            match byte {
+                0x00..=0x7f => self.ascii += 1,
+                0xc0..=0xff => self.other += 1,
+                0x80..=0xbf => {}
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use futures_util::StreamExt as _;
+
+    use super::*;
+    use crate::{
+        economics::{BudgetConfig, Cap, Caps, Price, Scope, Spending, text_tokens},
+        model::Layers,
+        runtime::{Runtime, Tasks},
+        storage::Storage,
+        testing::{ManualClock, Reply, ScriptedModel},
+        types::{Currency, Message, Money, Timestamp},
+    };
+
+    struct Shop {
+        ctx: Context,
+        budgets: Budgets,
+        model: Model,
+        script: ScriptedModel,
+    }
+
+    /// A model behind a budget of 20,000 tokens a run, at one millionth for a token.
+    fn shop(replies: impl IntoIterator<Item = Reply>) -> Shop {
+        let runtime = Runtime::new(Arc::new(ManualClock::new()), Tasks::current().unwrap());
+        let config = BudgetConfig { run: Caps::total(Cap::tokens(20_000)), ..BudgetConfig::default() };
+        let budgets = Budgets::new(Storage::memory(), runtime.clone(), config).unwrap();
+        let script = ScriptedModel::new(replies);
+        let inner = Model::new(script.clone());
+        let mut prices = PriceBook::empty();
+        let valid_from = Timestamp::default();
+        let price =
+            Price { currency: Currency::USD, input: 1_000_000, output: 1_000_000, cached: 0, valid_from };
+        prices.insert(inner.info().name.to_string(), price);
+        let model = Layers::new().with(BudgetLayer::new(budgets.clone(), prices)).wrap(inner);
+        Shop { ctx: Context::new(&runtime), budgets, model, script }
+    }
+
+    fn request() -> ChatRequest {
+        ChatRequest::new(vec![Message::user("Where?")])
+    }
+
+    impl Shop {
+        async fn spendings(&self) -> Vec<Spending> {
+            self.budgets.spendings(&self.ctx, None, None).await.unwrap()
+        }
+
+        async fn reserved(&self) -> u64 {
+            let run = Scope::Run(self.ctx.run_id());
+            self.budgets.balance(&self.ctx, &run).await.unwrap().reserved.tokens
+        }
+    }
+
+    #[tokio::test]
+    async fn a_whole_answer_is_settled_with_the_usage_that_was_told_before_its_end() {
+        let shop = shop([Reply::text("Here.").with_usage(Usage::new(40, 2))]);
+        let ctx = shop.ctx.with_idempotency_key("run/1");
+        let mut parts = shop.model.stream(&ctx, &request()).await.unwrap();
+        assert!(shop.reserved().await > 2 * OUTPUT_TOKENS);
+        while let Some(part) = parts.next().await {
+            if matches!(part.unwrap(), StreamPart::Finish { .. }) {
+                break;
+            }
+        }
+        let spent = shop.spendings().await.pop().unwrap();
+        assert_eq!((spent.usage, spent.cost), (Usage::new(40, 2), Some(Money::new(42, Currency::USD))));
+        assert_eq!((&*spent.id, spent.estimated), (&*format!("run/1/{}", shop.model.info().name), false));
+        assert_eq!(shop.reserved().await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_does_not_fit_is_refused_before_anything_is_sent() {
+        let shop = shop([]);
+        let mut large = request();
+        large.max_output_tokens = Some(30_000);
+        let err = shop.model.complete(&shop.ctx, &large).await.unwrap_err();
+        assert_eq!((err.kind(), err.operation()), (ErrorKind::BudgetExceeded, "budget.reserve"));
+        assert_eq!(shop.script.requests().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_fails_before_anything_arrived_is_released_unless_its_time_was_up() {
+        for (kind, calls) in
+            [(ErrorKind::RateLimited, 0), (ErrorKind::Unavailable, 0), (ErrorKind::Timeout, 1)]
+        {
+            let shop = shop([Reply::error(Error::new(kind, "test.call", "no"))]);
+            let err = shop.model.complete(&shop.ctx, &request()).await.unwrap_err();
+            assert_eq!(err.kind(), kind);
+            assert_eq!((shop.spendings().await.len(), shop.reserved().await), (calls, 0), "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_counts_what_is_known_or_what_was_expected() {
+        for (reply, known) in [
+            (Reply::text("Half an").with_usage(Usage::new(9, 1)).cut_after(2), true),
+            (Reply::text("Half an").cut_after(1), false),
+        ] {
+            let shop = shop([reply]);
+            shop.model.complete(&shop.ctx, &request()).await.unwrap_err();
+            let spent = shop.spendings().await.pop().unwrap();
+            assert_eq!(spent.estimated, !known);
+            assert_eq!(spent.usage == Usage::new(9, 1), known);
+            assert!(known || spent.usage.total_tokens() > 2 * OUTPUT_TOKENS, "{:?}", spent.usage);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_whose_reader_goes_away_is_settled_all_the_same() {
+        let shop = shop([Reply::text("a long answer").in_pieces(1), Reply::hang()]);
+        let mut parts = shop.model.stream(&shop.ctx, &request()).await.unwrap();
+        parts.next().await.unwrap().unwrap();
+        drop(parts);
+        let request = request();
+        let hanging = shop.model.complete(&shop.ctx, &request);
+        assert!(tokio::time::timeout(Duration::ZERO, hanging).await.is_err());
+        while shop.spendings().await.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert!(shop.spendings().await.iter().all(|spent| spent.estimated));
+    }
+
+    #[test]
+    fn the_tokens_of_a_request_are_those_of_its_json() {
+        let request = ChatRequest::new(vec![Message::user("योजना \"A\" costs ₹499")]);
+        assert_eq!(request_tokens(&request), text_tokens(&serde_json::to_string(&request).unwrap()));
+    }
+}

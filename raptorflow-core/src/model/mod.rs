@@ -36,10 +36,11 @@ pub use http::{HttpBody, HttpClient, HttpConfig, HttpRequest, HttpResponse, Reqw
 pub use info::{ModelAbilities, ModelInfo};
 pub use layer::{Layer, Layers, Place};
 pub use layers::{
-    Breaker, BreakerConfig, BreakerCounts, BreakerState, BreakerStatus, BudgetLayer, CascadeLayer,
-    CircuitBreakerLayer, FallbackLayer, Permit, Rate, RateAlgorithm, RateDecision, RateLimitLayer,
-    RateLimiter, RateRefusal, RateRules, RateScope, RateSubject, RedactLayer, RetryLayer, TimeoutConfig,
-    TimeoutLayer, TraceLayer, Verdict, counts_as_failure, may_fall_back,
+    AnswerCache, Breaker, BreakerConfig, BreakerCounts, BreakerState, BreakerStatus, BudgetLayer,
+    CacheConfig, CacheLayer, CacheStats, CascadeLayer, CircuitBreakerLayer, FallbackLayer, Permit, Rate,
+    RateAlgorithm, RateDecision, RateLimitLayer, RateLimiter, RateRefusal, RateRules, RateScope, RateSubject,
+    RedactLayer, RetryLayer, TimeoutConfig, TimeoutLayer, TraceLayer, Verdict, counts_as_failure,
+    may_fall_back,
 };
 pub use registry::{ModelFactory, ModelRegistry, ProviderSettings};
 pub use request::{ChatRequest, Output, ToolChoice};

@@ -5,6 +5,9 @@
 mod begun;
 mod breaker;
 mod budget;
+mod cache;
+mod cache_index;
+mod cache_store;
 mod cascade;
 mod circuit_breaker;
 mod fallback;
@@ -23,6 +26,8 @@ mod trace;
 
 pub use breaker::{Breaker, BreakerConfig, BreakerCounts, BreakerState, Permit, Verdict};
 pub use budget::BudgetLayer;
+pub use cache::CacheLayer;
+pub use cache_store::{AnswerCache, CacheConfig, CacheStats};
 pub use cascade::CascadeLayer;
 pub use circuit_breaker::{BreakerStatus, CircuitBreakerLayer, counts_as_failure};
 pub use fallback::{FallbackLayer, may_fall_back};

@@ -182,7 +182,8 @@ impl ChatModel for Falling {
             return Ok(answer);
         }
         match &self.layer.degrade {
-            Some(degrade) => degraded(ctx, request, degrade(&err, request)).await,
+            // A text is no answer where a tool was required; then the error is.
+            Some(degrade) => degraded(ctx, request, degrade(&err, request)).await.or(Err(err)),
             None => Err(err),
         }
     }
@@ -205,7 +206,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::layers::tests::support::{Desk, down},
+        model::{
+            ToolChoice,
+            layers::tests::support::{Desk, down},
+        },
         testing::{Reply, ScriptedModel},
         types::{TenantId, Usage},
     };
@@ -309,5 +313,13 @@ mod tests {
         let answer = desk.answer(layer, &desk.ctx()).await.unwrap();
         assert_eq!(answer.message.text(), "unavailable of 1 asked");
         assert_eq!(&*answer.model, "offline:canned");
+    }
+
+    #[tokio::test]
+    async fn a_text_takes_no_place_of_a_tool_that_was_required() {
+        let desk = Desk::new([Reply::error(down())]);
+        let model = FallbackLayer::new().degrading(|_, _| "Sorry.".to_owned()).wrap(desk.model());
+        let request = ChatRequest { tool_choice: ToolChoice::Required, ..Desk::request() };
+        assert_eq!(model.complete(&desk.ctx(), &request).await.unwrap_err(), down());
     }
 }

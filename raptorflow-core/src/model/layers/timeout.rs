@@ -294,7 +294,7 @@ mod tests {
         assert!((&mut next).now_or_never().is_none());
         desk.clock.advance(SECOND * 2);
         assert_eq!(
-            told(&next.await.unwrap().unwrap_err()),
+            told(&next.now_or_never().expect("it is over").unwrap().unwrap_err()),
             (ErrorKind::Timeout, Retry::Soon, Some("between_parts"))
         );
         assert!(stream.next().await.is_none());

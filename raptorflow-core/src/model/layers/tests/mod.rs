@@ -2,4 +2,6 @@
 
 mod breaker;
 mod circuit_breaker;
+mod rate;
+mod rate_limit;
 pub(crate) mod support;

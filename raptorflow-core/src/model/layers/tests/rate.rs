@@ -34,7 +34,8 @@ type Admitted = Vec<(u64, u64)>;
 /// How many calls more the definition of an algorithm allows at a time.
 fn room(rate: Rate, admitted: &Admitted, now: u64) -> u64 {
     let (limit, per) = (u64::from(rate.limit()), 9000);
-    let since = |from: u64| admitted.iter().filter(|(at, _)| *at >= from).map(|(_, calls)| calls).sum::<u64>();
+    let since =
+        |from: u64| admitted.iter().filter(|(at, _)| *at >= from).map(|(_, calls)| calls).sum::<u64>();
     let bucket = || {
         // However far one looks back, the full bucket and what flowed into it since then are all there is.
         let spans = admitted.iter().rev().scan(0, |taken, (from, calls)| {
@@ -45,8 +46,8 @@ fn room(rate: Rate, admitted: &Admitted, now: u64) -> u64 {
     };
     match rate.algorithm() {
         RateAlgorithm::TokenBucket => bucket(),
-        RateAlgorithm::SlidingWindow => limit - since((now / 1125).saturating_sub(8) * 1125),
-        RateAlgorithm::FixedWindow => limit - since(now / per * per),
+        RateAlgorithm::SlidingWindow => limit.saturating_sub(since((now / 1125).saturating_sub(8) * 1125)),
+        RateAlgorithm::FixedWindow => limit.saturating_sub(since(now / per * per)),
     }
 }
 
@@ -79,7 +80,7 @@ fn check(algorithm: RateAlgorithm) -> u64 {
         });
         steps.collect::<Vec<u64>>()
     };
-    let mut calls = 0;
+    let (mut calls, mut wrong) = (0, Vec::new());
     let mut admitted = [const { Admitted::new() }; 4];
     thread::scope(|scope| {
         for seed in 0..THREADS {
@@ -113,11 +114,13 @@ fn check(algorithm: RateAlgorithm) -> u64 {
                 let passed = u64::from(allowed[key].swap(0, Ordering::Relaxed));
                 calls += asked;
                 let expected = asked.min(room(rate, &admitted[key], now));
-                assert_eq!(passed, expected, "{algorithm:?} {} at {now}", KEYS[key]);
+                // Not here: the threads would wait for this one for ever.
+                wrong.extend((passed != expected).then_some((now, key, passed, expected)));
                 admitted[key].extend((passed > 0).then_some((now, passed)));
             }
         }
     });
+    assert!(wrong.is_empty(), "{algorithm:?}: {} rounds, first {:?}", wrong.len(), wrong.first());
     assert!(calls >= 10_000_000 / 3, "{calls} calls");
     admitted.iter().map(most_in_a_window).max().unwrap()
 }
@@ -160,7 +163,11 @@ fn the_pause_that_is_named_is_the_shortest_that_helps() {
         }
         assert_eq!(limiter.check("asha", now), RateDecision::After(millis(pause)), "{algorithm:?}");
         let almost = now + millis(pause) - Duration::from_micros(1);
-        assert_eq!(limiter.check("asha", almost), RateDecision::After(Duration::from_micros(1)), "{algorithm:?}");
+        assert_eq!(
+            limiter.check("asha", almost),
+            RateDecision::After(Duration::from_micros(1)),
+            "{algorithm:?}"
+        );
         assert_eq!(limiter.check("asha", now + millis(pause)), RateDecision::Allowed, "{algorithm:?}");
     }
 }

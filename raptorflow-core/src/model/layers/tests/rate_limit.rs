@@ -7,7 +7,9 @@ use futures_util::FutureExt as _;
 use super::support::Desk;
 use crate::{
     error::{ErrorKind, Retry},
-    model::{Layer as _, Model, ModelInfo, Rate, RateLimitLayer, RateRules, RateScope, RateSubject},
+    model::{
+        ChatModel as _, Layer as _, Model, ModelInfo, Rate, RateLimitLayer, RateRules, RateScope, RateSubject,
+    },
     testing::{Reply, ScriptedModel},
 };
 
@@ -101,8 +103,10 @@ async fn models_behind_one_layer_share_all_scopes_but_the_endpoint() {
         let info = ModelInfo { name: name.into(), ..script.info().clone() };
         Model::new(script.with_info(info))
     };
-    for (scope, shared) in [(RateScope::User, true), (RateScope::Tenant, true), (RateScope::Endpoint, false)] {
-        let layer = RateLimitLayer::new(RateRules::new().with(scope, tenth(1))).with_longest_wait(Duration::ZERO);
+    for (scope, shared) in [(RateScope::User, true), (RateScope::Tenant, true), (RateScope::Endpoint, false)]
+    {
+        let layer =
+            RateLimitLayer::new(RateRules::new().with(scope, tenth(1))).with_longest_wait(Duration::ZERO);
         let models = ["test:a", "test:b"].map(|name| layer.wrap(named(name)));
         assert!(models[0].complete(&ctx, &Desk::request()).await.is_ok());
         assert_eq!(models[1].complete(&ctx, &Desk::request()).await.is_err(), shared, "{scope}");

@@ -55,9 +55,13 @@ impl Desk {
 
     /// Waits until somebody sleeps.
     pub(in crate::model::layers) async fn slept(&self) {
-        while self.clock.sleepers() == 0 {
+        for _ in 0..1000 {
+            if self.clock.sleepers() > 0 {
+                return;
+            }
             tokio::task::yield_now().await;
         }
+        panic!("nobody sleeps");
     }
 
     /// What work gives that sleeps exactly these numbers of seconds, one after the other.
@@ -77,19 +81,30 @@ impl Desk {
                 assert_eq!(self.clock.sleepers(), 0, "slept on at {before:?}");
             }
         };
-        futures_util::join!(work, moving).0
+        let mut work = pin!(work);
+        let ending = async {
+            for _ in 0..10_000 {
+                if let Poll::Ready(value) = poll!(&mut work) {
+                    return value;
+                }
+                tokio::task::yield_now().await;
+            }
+            panic!("the work waits on");
+        };
+        futures_util::join!(ending, moving).0
     }
 
     /// What work gives for which a second passes each time that it waits.
     pub(in crate::model::layers) async fn hurry<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
-        loop {
+        for _ in 0..1000 {
             if let Poll::Ready(value) = poll!(&mut work) {
                 return value;
             }
             self.clock.advance(Duration::from_secs(1));
             tokio::task::yield_now().await;
         }
+        panic!("the work does not end");
     }
 }
 

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 SETUP = """
-import asyncio, os, sys, threading, time
+import asyncio, os, signal, sys, threading, time
 import raptorflow as rf
+
+# Whoever runs the tests in the background of a shell has it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @rf.agent("slow")
 async def slow(input):

@@ -22,6 +22,7 @@ mod read;
 mod report;
 mod scope;
 #[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 mod work;
 

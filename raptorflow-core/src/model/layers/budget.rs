@@ -257,6 +257,7 @@ impl io::Write for Count {
 }
 
 #[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests {
     use std::{sync::Arc, time::Duration};
 

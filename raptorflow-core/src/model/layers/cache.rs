@@ -250,6 +250,7 @@ impl Recording {
 }
 
 #[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests {
     use std::time::Duration;
 

@@ -159,6 +159,7 @@ impl ChatModel for Cascading {
 }
 
 #[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests {
     use serde_json::json;
 

@@ -201,6 +201,7 @@ pub(super) fn is_over(ctx: &Context) -> bool {
 }
 
 #[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests {
     use futures_util::StreamExt as _;
 

@@ -20,6 +20,7 @@ mod remembered;
 mod retry;
 mod standard;
 #[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 mod timeout;
 mod trace;

@@ -257,6 +257,7 @@ impl Stream for Restoring {
 }
 
 #[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests {
     use serde_json::json;
 

@@ -178,6 +178,7 @@ fn given_up(err: Error, attempts: u32) -> Error {
 }
 
 #[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests {
     use futures_util::StreamExt as _;
 

@@ -247,6 +247,7 @@ impl Stream for Timed {
 }
 
 #[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests {
     use futures_util::{FutureExt as _, stream};
 

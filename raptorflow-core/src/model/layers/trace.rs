@@ -176,6 +176,7 @@ impl Stream for Watched {
 }
 
 #[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests {
     use std::{
         collections::BTreeMap,

@@ -81,24 +81,37 @@ impl Session {
         outcomes.inspect_err(|_| self.abandon())
     }
 
-    /// Runs work in a transaction of its own, unless another process writes now.
+    /// The same unless another process writes now: then nothing was run, and there are no outcomes.
+    ///
+    /// It leaves all upkeep to [`Session::upkeep`].
     ///
     /// # Errors
     /// When nothing of it was committed.
-    pub(super) fn commit_now<T>(
+    pub(super) fn commit_now<'a, J>(
         &mut self,
-        work: impl FnOnce(&mut Tables<'_>) -> Result<T>,
-    ) -> Result<Option<Result<T>>> {
-        self.load = 1;
-        let outcome = match self.try_begin() {
+        mut jobs: impl ExactSizeIterator<Item = &'a mut J>,
+        mut run: impl FnMut(&mut J, &mut Tables<'_>) -> Result<()>,
+    ) -> Result<Option<Vec<Result<()>>>>
+    where
+        J: ?Sized + 'a,
+    {
+        self.load = jobs.len();
+        let outcomes = match self.try_begin() {
             Ok(Begun::Busy) => return Ok(None),
-            Ok(Begun::Yes) => self.run(work).and_then(|outcome| {
-                self.end()?;
-                Ok(Some(outcome))
-            }),
+            Ok(Begun::Yes) => {
+                let outcomes: Result<Vec<_>> =
+                    jobs.try_fold(Vec::with_capacity(self.load), |mut outcomes, job| {
+                        outcomes.push(self.run(|tables| run(job, tables))?);
+                        Ok(outcomes)
+                    });
+                outcomes.and_then(|outcomes| {
+                    self.end()?;
+                    Ok(Some(outcomes))
+                })
+            }
             Err(err) => Err(err),
         };
-        outcome.inspect_err(|_| self.abandon())
+        outcomes.inspect_err(|_| self.abandon())
     }
 
     /// Whether it is time for [`Session::upkeep`].

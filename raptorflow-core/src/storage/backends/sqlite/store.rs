@@ -104,19 +104,15 @@ impl KeyValue for SqliteStore {
     async fn put(&self, ctx: &Context, key: &str, value: Bytes, expect: Expect) -> Result<u64> {
         const OPERATION: &str = "storage.put";
         check_name(OPERATION, "key", key)?;
-        let now = self.writer.try_now(value.len(), |tables| tables.put(ctx.tenant(), key, &value, expect));
-        if let Some(outcome) = now {
-            return outcome;
-        }
-        let (tenant, key) = (ctx.tenant().clone(), key.to_owned());
-        self.writer.submit(OPERATION, move |tables| tables.put(&tenant, &key, &value, expect)).await
+        let (tenant, key, bytes) = (ctx.tenant().clone(), key.to_owned(), value.len());
+        self.writer.share(OPERATION, bytes, move |tables| tables.put(&tenant, &key, &value, expect)).await
     }
 
     async fn delete(&self, ctx: &Context, key: &str, expect: Expect) -> Result<bool> {
         const OPERATION: &str = "storage.delete";
         check_name(OPERATION, "key", key)?;
         let (tenant, key) = (ctx.tenant().clone(), key.to_owned());
-        self.writer.submit(OPERATION, move |tables| tables.delete(&tenant, &key, expect)).await
+        self.writer.share(OPERATION, 0, move |tables| tables.delete(&tenant, &key, expect)).await
     }
 
     async fn scan(&self, ctx: &Context, scan: Scan<'_>) -> Result<Vec<(String, Versioned)>> {
@@ -140,17 +136,11 @@ impl Log for SqliteStore {
         check_name(OPERATION, "stream", append.stream)?;
         let Append { stream, expected, fence, records } = append;
         let bytes = records.iter().map(|record| record.len() + PER_RECORD).sum();
-        let now = self
-            .writer
-            .try_now(bytes, |tables| tables.append(ctx.tenant(), stream, expected, fence, &records));
-        if let Some(outcome) = now {
-            return outcome;
-        }
         let (tenant, stream, fence) = (ctx.tenant().clone(), stream.to_owned(), fence.cloned());
         let work = move |tables: &mut Tables<'_>| {
             tables.append(&tenant, &stream, expected, fence.as_ref(), &records)
         };
-        self.writer.submit(OPERATION, work).await
+        self.writer.share(OPERATION, bytes, work).await
     }
 
     async fn read(&self, ctx: &Context, stream: &str, from: u64, limit: usize) -> Result<Vec<Record>> {
@@ -221,7 +211,7 @@ impl Lease for SqliteStore {
             let token = tables.acquire(&tenant, &name, &owner, now, expires)?;
             Ok(token.map(|token| Grant { fence: Fence { lease: name, token }, owner, expires }))
         };
-        self.writer.submit(OPERATION, work).await
+        self.writer.share(OPERATION, 0, work).await
     }
 
     async fn renew(&self, ctx: &Context, grant: &Grant, ttl: Duration) -> Result<Grant> {
@@ -232,12 +222,12 @@ impl Lease for SqliteStore {
             tables.renew(&tenant, &grant.fence, expires)?;
             Ok(Grant { expires, ..grant })
         };
-        self.writer.submit("storage.renew", work).await
+        self.writer.share("storage.renew", 0, work).await
     }
 
     async fn release(&self, ctx: &Context, grant: &Grant) -> Result<()> {
         let (tenant, fence) = (ctx.tenant().clone(), grant.fence.clone());
-        self.writer.submit("storage.release", move |tables| tables.release(&tenant, &fence)).await
+        self.writer.share("storage.release", 0, move |tables| tables.release(&tenant, &fence)).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -1,6 +1,7 @@
 //! `Writer`: the queue of writes, and the one thread that commits together what is queued.
 
 use std::{
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
     thread,
 };
@@ -29,8 +30,19 @@ const SMALL: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
     queue: Sender<Message>,
-    /// Where callers may do small writes themselves, when nobody else writes.
-    session: Option<Weak<Mutex<Option<Session>>>>,
+    /// Where callers may do small writes themselves; nowhere when a commit waits for the disk.
+    shared: Option<Weak<Shared>>,
+    batch: usize,
+}
+
+/// What the thread and the callers share.
+struct Shared {
+    /// `None` once the store is closed.
+    // A std mutex: it is held by the thread, or by a caller for writes that wait for nothing.
+    session: Mutex<Option<Session>>,
+    /// Small writes whose callers do them: whoever gets the session first does them all.
+    // A std mutex: it is held for as long as it takes to add or take something.
+    lane: Mutex<Vec<Box<dyn Job>>>,
 }
 
 enum Message {
@@ -89,49 +101,90 @@ impl Writer {
     /// place of the host's pool for good, and its end is the end of its queue and not that of the runtime.
     pub(super) fn start(conn: Connection, config: &SqliteConfig) -> Result<Self> {
         let (queue, receiver) = channel(config.queue);
-        let session = Arc::new(Mutex::new(Some(Session::new(conn, config))));
+        let shared = Arc::new(Shared {
+            session: Mutex::new(Some(Session::new(conn, config))),
+            lane: Mutex::default(),
+        });
         // A synced commit waits for the disk, which no caller may do on a thread that others need.
-        let shared = (config.durability != Durability::Sync).then(|| Arc::downgrade(&session));
+        let lent = (config.durability != Durability::Sync).then(|| Arc::downgrade(&shared));
         let batch = config.batch;
         thread::Builder::new()
             .name("raptorflow-sqlite".to_owned())
-            .spawn(move || Service { session, queue: receiver, batch, last: 0 }.serve())
+            .spawn(move || Service { shared, queue: receiver, batch, last: 0 }.serve())
             .map_err(|err| {
                 Error::new(ErrorKind::Unavailable, "storage.open", "the system gives no further thread")
                     .caused_by(err)
             })?;
-        Ok(Self { queue, session: shared })
+        Ok(Self { queue, shared: lent, batch })
     }
 
-    /// Does a small write at once, if that takes no waiting: nobody else writes, and a commit waits for no disk.
+    /// Does a small write together with those of other callers, on the thread of one of them; what is large, or has to
+    /// wait for the disk, is queued.
     ///
-    /// It spares a single caller two changes of threads, which take longer than the write. `None` when it is to be
-    /// queued instead.
-    pub(super) fn try_now<T>(
+    /// It spares two changes of threads, which take longer than the write.
+    ///
+    /// # Cancellation
+    /// As [`Writer::submit`].
+    pub(super) async fn share<T: Send + 'static>(
         &self,
+        operation: &'static str,
         bytes: usize,
-        work: impl FnOnce(&mut Tables<'_>) -> Result<T>,
-    ) -> Option<Result<T>> {
-        // Whoever is in the queue came first.
-        if bytes > SMALL || self.queue.capacity() < self.queue.max_capacity() {
-            return None;
-        }
-        let session = self.session.as_ref()?.upgrade()?;
-        let mut session = match session.try_lock() {
-            Ok(session) => session,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let lane = self.shared.as_ref().filter(|_| bytes <= SMALL).and_then(Weak::upgrade);
+        // Where so many wait already, a place in the queue is waited for.
+        let Some(shared) = lane.filter(|shared| shared.lane().len() < self.queue.max_capacity()) else {
+            return self.submit(operation, work).await;
         };
-        let session = session.as_mut()?;
-        let outcome = match session.commit_now(work) {
-            Ok(outcome) => outcome,
-            Err(err) => Some(Err(err)),
-        };
-        if session.needs_upkeep() {
-            // When the queue is full, the thread sees to it anyway.
-            let _ = self.queue.try_send(Message::Upkeep);
+        let (reply, mut answer) = oneshot::channel();
+        shared.lane().push(Box::new(Waiting { work: Some(work), value: None, reply }));
+        drop(shared);
+        // Others that are ready to write come first, so that one transaction serves all of them.
+        tokio::task::yield_now().await;
+        if let Ok(outcome) = answer.try_recv() {
+            return outcome;
         }
-        outcome
+        self.work_off();
+        answer.await.map_err(|_| closed(operation))?
+    }
+
+    /// Does what is in the lane, unless somebody does so already; they look again after they gave the session back, so
+    /// nothing stays.
+    fn work_off(&self) {
+        let Some(shared) = self.shared.as_ref().and_then(Weak::upgrade) else { return };
+        loop {
+            let mut session = match shared.session.try_lock() {
+                Ok(session) => session,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            let Some(session_now) = session.as_mut() else { return shared.refuse() };
+            let mut jobs = shared.take(self.batch);
+            let done = jobs.is_empty()
+                || match session_now.commit_now(jobs.iter_mut(), |job, tables| job.run(tables)) {
+                    Ok(None) => false,
+                    Ok(Some(outcomes)) => {
+                        jobs.drain(..).zip(outcomes).for_each(|(job, outcome)| job.answer(outcome));
+                        true
+                    }
+                    Err(err) => {
+                        jobs.drain(..).for_each(|job| job.answer(Err(err.clone())));
+                        true
+                    }
+                };
+            if !done {
+                // Another process writes: the thread waits for its end.
+                shared.lane().splice(..0, jobs);
+            }
+            if !done || session_now.needs_upkeep() {
+                // When the queue is full, the thread is awake and sees to it anyway.
+                let _ = self.queue.try_send(Message::Upkeep);
+            }
+            drop(session);
+            if !done || shared.lane().is_empty() {
+                return;
+            }
+        }
     }
 
     /// Queues work and waits until it is committed; waits for a place while the queue is full.
@@ -171,7 +224,7 @@ impl Writer {
 
 /// What the thread has.
 struct Service {
-    session: Arc<Mutex<Option<Session>>>,
+    shared: Arc<Shared>,
     queue: Receiver<Message>,
     /// How many writes are committed together at most.
     batch: usize,
@@ -199,13 +252,40 @@ impl Found {
     }
 }
 
+impl Shared {
+    fn session(&self) -> MutexGuard<'_, Option<Session>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lane(&self) -> MutexGuard<'_, Vec<Box<dyn Job>>> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first of the lane whose callers still wait.
+    fn take(&self, most: usize) -> Vec<Box<dyn Job>> {
+        let mut lane = self.lane();
+        let mut jobs = if lane.len() <= most { mem::take(&mut *lane) } else { lane.drain(..most).collect() };
+        jobs.retain(|job| !job.abandoned());
+        jobs
+    }
+
+    /// Tells everybody in the lane that the store is closed.
+    fn refuse(&self) {
+        let jobs = mem::take(&mut *self.lane());
+        jobs.into_iter().for_each(|job| job.answer(Err(closed(OPERATION))));
+    }
+}
+
 impl Service {
     fn serve(mut self) {
-        let mut found = Found::default();
-        while let Some(first) = self.queue.blocking_recv() {
-            found.take(first);
-            let held = Arc::clone(&self.session);
-            let mut held = lock(&held);
+        let (shared, mut found) = (Arc::clone(&self.shared), Found::default());
+        loop {
+            // Callers that could not have the session while it was held here left their writes in the lane.
+            if shared.lane().is_empty() {
+                let Some(first) = self.queue.blocking_recv() else { return };
+                found.take(first);
+            }
+            let mut held = shared.session();
             self.gather(&mut found);
             let Some(session) = held.as_mut() else { return };
             commit(session, &mut found.jobs);
@@ -223,6 +303,7 @@ impl Service {
 
     /// Takes what is queued, and waits a moment for whoever was answered last time and comes back.
     fn gather(&mut self, found: &mut Found) {
+        found.jobs.append(&mut self.shared.take(self.batch));
         let mut patience = PATIENCE;
         while found.jobs.len() < self.batch && found.scrub.is_none() && found.close.is_none() {
             if let Ok(message) = self.queue.try_recv() {
@@ -254,6 +335,7 @@ impl Drop for Service {
                 }
             }
         }
+        self.shared.refuse();
     }
 }
 
@@ -266,11 +348,6 @@ fn commit(session: &mut Session, jobs: &mut Vec<Box<dyn Job>>) {
         Ok(outcomes) => jobs.drain(..).zip(outcomes).for_each(|(job, outcome)| job.answer(outcome)),
         Err(err) => jobs.drain(..).for_each(|job| job.answer(Err(err.clone()))),
     }
-}
-
-// A std mutex: it is held by this thread, or by a caller for a write that waits for nothing.
-fn lock(session: &Mutex<Option<Session>>) -> MutexGuard<'_, Option<Session>> {
-    session.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

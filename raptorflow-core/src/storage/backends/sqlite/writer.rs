@@ -23,6 +23,8 @@ use crate::error::{Error, ErrorKind, Result};
 const OPERATION: &str = "storage.commit";
 /// How often the thread lets others run while it waits for as many writes as came last time.
 const PATIENCE: usize = 64;
+/// How often a caller lets others go first while more and more of them write.
+const TURNS: usize = 8;
 /// The largest write that a caller does itself; a page of it takes some microseconds.
 const SMALL: usize = 64 << 10;
 
@@ -106,11 +108,12 @@ impl Writer {
             lane: Mutex::default(),
         });
         // A synced commit waits for the disk, which no caller may do on a thread that others need.
-        let lent = (config.durability != Durability::Sync).then(|| Arc::downgrade(&shared));
+        let lends = config.durability != Durability::Sync;
+        let lent = lends.then(|| Arc::downgrade(&shared));
         let batch = config.batch;
         thread::Builder::new()
             .name("raptorflow-sqlite".to_owned())
-            .spawn(move || Service { shared, queue: receiver, batch, last: 0 }.serve())
+            .spawn(move || Service { shared, queue: receiver, batch, lends, last: 0 }.serve())
             .map_err(|err| {
                 Error::new(ErrorKind::Unavailable, "storage.open", "the system gives no further thread")
                     .caused_by(err)
@@ -140,9 +143,18 @@ impl Writer {
         shared.lane().push(Box::new(Waiting { work: Some(work), value: None, reply }));
         drop(shared);
         // Others that are ready to write come first, so that one transaction serves all of them.
-        tokio::task::yield_now().await;
-        if let Ok(outcome) = answer.try_recv() {
-            return outcome;
+        let mut before = 0;
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+            if let Ok(outcome) = answer.try_recv() {
+                return outcome;
+            }
+            let waiting =
+                self.shared.as_ref().and_then(Weak::upgrade).map_or(0, |shared| shared.lane().len());
+            if waiting <= before {
+                break;
+            }
+            before = waiting;
         }
         self.work_off();
         answer.await.map_err(|_| closed(operation))?
@@ -228,6 +240,8 @@ struct Service {
     queue: Receiver<Message>,
     /// How many writes are committed together at most.
     batch: usize,
+    /// Whether callers do small writes themselves.
+    lends: bool,
     /// How many there were last time.
     last: usize,
 }
@@ -304,7 +318,8 @@ impl Service {
     /// Takes what is queued, and waits a moment for whoever was answered last time and comes back.
     fn gather(&mut self, found: &mut Found) {
         found.jobs.append(&mut self.shared.take(self.batch));
-        let mut patience = PATIENCE;
+        // Callers that could do their writes themselves are not kept from it.
+        let mut patience = if self.lends { 0 } else { PATIENCE };
         while found.jobs.len() < self.batch && found.scrub.is_none() && found.close.is_none() {
             if let Ok(message) = self.queue.try_recv() {
                 found.take(message);

@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     #[arg(requires = "storage")]
     pub(crate) run: Option<RunId>,
 
-    /// Store to read, for example sqlite:team.db or postgres://user@host/database.
+    /// Store to read, for example sqlite:team.db.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) storage: Option<String>,
 

@@ -23,6 +23,7 @@ const PER_RECORD: usize = 256;
 ///
 /// Several processes may open the file at once, and any SQL tool can read it.
 /// One thread writes and commits together what is queued, so that many callers share one flush of the disk.
+/// Where a commit waits for no disk, small writes of many callers are committed together by one of these callers.
 ///
 /// # Cancellation
 /// Dropping the future of a write before its turn leaves nothing of it; after that all of it is committed, seen by

@@ -170,7 +170,11 @@ impl Writer {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => return,
             };
-            let Some(session_now) = session.as_mut() else { return shared.refuse() };
+            let Some(session_now) = session.as_mut() else {
+                // First, so that whoever finds the session held has been heard by then.
+                drop(session);
+                return shared.refuse();
+            };
             let mut jobs = shared.take(self.batch);
             let done = jobs.is_empty()
                 || match session_now.commit_now(jobs.iter_mut(), |job, tables| job.run(tables)) {

@@ -7,6 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { Agent, agent, Engine, tool } from 'raptorflow'
 
+import { held } from './held.mjs'
+
 function engineOf(execute) {
   const engine = new Engine()
   engine.register(agent({ name: 'it', execute }))
@@ -45,7 +47,7 @@ test('an agent function gets the capability and the place of its call', async ()
   ])
 })
 
-test('a promise that never settles ends with its signal within 100 ms', async () => {
+test('a promise that never settles ends with its signal', async () => {
   let inner
   const engine = engineOf((_, { signal }) => {
     inner = signal
@@ -56,11 +58,9 @@ test('a promise that never settles ends with its signal within 100 ms', async ()
   while (inner === undefined) await sleep(1)
   const aborted = new Promise((resolve) => inner.addEventListener('abort', resolve, { once: true }))
   const reason = new Error('enough')
-  const start = performance.now()
   controller.abort(reason)
   await assert.rejects(run, (error) => error.code === 'cancelled' && error.cause === reason && error.runId !== undefined)
-  assert.ok(performance.now() - start < 100, `${performance.now() - start} ms`)
-  await aborted
+  await held(aborted)
   assert.equal((await engine.runs()).runs[0].status, 'cancelled')
 })
 

@@ -9,6 +9,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 
 import { agent, Engine, RaptorflowError, tool, Workflow } from 'raptorflow'
 
+import { held } from './held.mjs'
+
 const folder = mkdtempSync(join(tmpdir(), 'raptorflow-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -295,7 +297,7 @@ test('a paused run begins nothing new until it is resumed', async () => {
   })
   const engine = new Engine()
   const run = await engine.start(flow, null)
-  await begun
+  await held(begun)
   await engine.pause(run.id)
   assert.equal((await failure(() => engine.pause(run.id))).code, 'conflict')
   assert.equal((await engine.runs({ status: 'paused' })).runs[0].runId, run.id)

@@ -96,8 +96,8 @@ fn letters(mut number: u32) -> String {
 /// A model that answers a constant at once; with `calls`, it first asks for `add` of 1 and 2.
 #[must_use]
 pub fn silent_model(calls: bool) -> Model {
-    let abilities = ModelAbilities { tools: calls, structured: false };
-    Model::new(Silent { info: ModelInfo { name: "bench:silent".into(), context_window: None, abilities } })
+    let abilities = ModelAbilities { tools: calls, ..ModelAbilities::default() };
+    Model::new(Silent { info: ModelInfo { abilities, ..ModelInfo::new("bench:silent") } })
 }
 
 #[derive(Debug)]

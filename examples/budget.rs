@@ -5,7 +5,7 @@ use raptorflow_core::{
     agent::Routing,
     economics::{BudgetConfig, Cap, Caps, PriceBook, Scope, UsageFilter, Window},
     journal::Fact,
-    model::{FunctionModel, Model, ModelAbilities, ModelInfo},
+    model::{FunctionModel, Model, ModelInfo},
     orchestrator::{Orchestrator, OrchestratorConfig, Supervisor, TeamSpec},
     types::{Currency, Money, RunId},
 };
@@ -26,8 +26,7 @@ fn usd(micros: i64) -> Money {
 
 /// Stands in for a language model: one sentence, and what it took.
 fn writer() -> Model {
-    let info =
-        ModelInfo { name: "host:writer".into(), context_window: None, abilities: ModelAbilities::default() };
+    let info = ModelInfo::new("host:writer");
     Model::new(FunctionModel::new(info, |ctx, _request| async move {
         let agent = ctx.lineage().last().map(ToString::to_string).unwrap_or_default();
         let usage = json!({ "input_tokens": 1_200, "output_tokens": 300 });

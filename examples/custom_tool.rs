@@ -33,8 +33,8 @@ fn answer(request: &ChatRequest) -> Value {
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "an example shows its result")]
 async fn main() -> Result<()> {
-    let abilities = ModelAbilities { tools: true, structured: false };
-    let info = ModelInfo { name: "host:rule".into(), context_window: None, abilities };
+    let abilities = ModelAbilities { tools: true, ..ModelAbilities::default() };
+    let info = ModelInfo { abilities, ..ModelInfo::new("host:rule") };
     let model = FunctionModel::new(info, |_ctx, request| async move { Ok(answer(&request)) });
 
     let engine = Engine::builder().build().await?;

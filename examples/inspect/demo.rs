@@ -8,7 +8,7 @@ use std::{
 use raptorflow_core::{
     Agent, Engine, Error, ErrorKind, Result,
     economics::PriceBook,
-    model::{FunctionModel, Model, ModelAbilities, ModelInfo},
+    model::{FunctionModel, Model, ModelInfo},
     types::RunId,
     workflow::{Condition, Step, Workflow, after, agent, function, workflow},
 };
@@ -62,8 +62,7 @@ fn publish() -> Step {
 
 /// Stands in for a language model.
 fn model() -> Model {
-    let abilities = ModelAbilities { tools: false, structured: false };
-    let info = ModelInfo { name: MODEL.into(), context_window: None, abilities };
+    let info = ModelInfo::new(MODEL);
     let answer = |_ctx, _request| async move {
         Ok(json!({
             "text": "Lights for everybody.",

@@ -82,8 +82,8 @@ impl Engine {
         structured: bool,
         context_window: Option<u32>,
     ) -> PyResult<()> {
-        let info =
-            ModelInfo { name: name.into(), context_window, abilities: ModelAbilities { tools, structured } };
+        let abilities = ModelAbilities { tools, structured, ..ModelAbilities::default() };
+        let info = ModelInfo { context_window, abilities, ..ModelInfo::new(name) };
         let model: FunctionModel = callback::model(info, Callback::new(function, is_async, "model.function"));
         self.0.register_model(name, Model::new(model)).map_err(|err| raise(py, &err))
     }

@@ -5,9 +5,9 @@ use std::{future, sync::Arc, time::Duration};
 use raptorflow_core::{
     error::{Error, ErrorKind, Result, Retry},
     model::{
-        AnthropicConfig, AnthropicModel, CircuitBreakerLayer, FallbackLayer, Layers, Model, ModelAbilities,
-        ModelInfo, OfflineModel, OpenAiConfig, OpenAiModel, RateLimitLayer, RedactLayer, ReqwestClient,
-        RetryLayer, Structured, TimeoutLayer, TraceLayer,
+        Ability, AnthropicConfig, AnthropicModel, CircuitBreakerLayer, FallbackLayer, Layers, Model,
+        ModelInfo, ModelProfile, OfflineModel, OpenAiConfig, OpenAiModel, RateLimitLayer, RedactLayer,
+        ReqwestClient, RetryLayer, Structured, TimeoutLayer, TraceLayer,
     },
     runtime::Runtime,
     security::Secret,
@@ -51,7 +51,8 @@ pub(crate) fn backends() -> [Backend<ChatSubject>; 5] {
                 let server = server(&runtime, situation, ServerReply::data(events), begin).await?;
                 let mut config = OpenAiConfig::new("test").at(server.url());
                 if situation == Situation::Limited {
-                    (config.tools, config.structured) = (false, Structured::None);
+                    config.structured = Structured::None;
+                    config = config.with_profile(ModelProfile::named("*").cannot([Ability::Tools]));
                 }
                 let model = OpenAiModel::new(config, None, ReqwestClient::default())?;
                 Ok(place(Model::new(model), server))
@@ -101,9 +102,7 @@ fn scripted(situation: Situation) -> ChatPlace {
     };
     let mut script = ScriptedModel::new([reply]);
     if situation == Situation::Limited {
-        let abilities = ModelAbilities { tools: false, structured: false };
-        script =
-            script.with_info(ModelInfo { name: "scripted:limited".into(), context_window: None, abilities });
+        script = script.with_info(ModelInfo::new("scripted:limited"));
     }
     let model = Model::new(script.clone());
     ChatPlace {

@@ -12,7 +12,7 @@ use raptorflow_core::{
     economics::PriceBook,
     error::{Error, ErrorKind, Result, Retry},
     journal::JournalConfig,
-    model::{Model, ModelAbilities, ModelInfo},
+    model::{Model, ModelInfo},
     orchestrator::{
         CapabilityRouter, Decision, Orchestrator, OrchestratorConfig, Report, Router, Supervisor, Task,
     },
@@ -198,11 +198,7 @@ async fn cost_of(prices: &[Option<(&str, u64)>]) -> (Option<String>, Option<Stri
             book = book.with(&one);
         }
         let reply = Reply::text("nothing").with_usage(Usage::new(1, 0));
-        let script = ScriptedModel::new([]).always(reply).with_info(ModelInfo {
-            name: name.as_str().into(),
-            context_window: None,
-            abilities: ModelAbilities::default(),
-        });
+        let script = ScriptedModel::new([]).always(reply).with_info(ModelInfo::new(name.as_str()));
         let model = Model::new(script);
         agents.push(agent(&format!("agent-{number}")).model_instance(model).build().unwrap());
     }

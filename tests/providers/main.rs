@@ -9,6 +9,7 @@
 
 mod anthropic;
 mod failures;
+mod media;
 mod openai;
 
 use raptorflow_core::{

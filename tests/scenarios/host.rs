@@ -54,8 +54,8 @@ impl Host {
     }
 
     pub(crate) fn model(&self) -> Model {
-        let abilities = ModelAbilities { tools: true, structured: true };
-        let info = ModelInfo { name: "scripted:main".into(), context_window: None, abilities };
+        let abilities = ModelAbilities { tools: true, structured: true, ..ModelAbilities::default() };
+        let info = ModelInfo { abilities, ..ModelInfo::new("scripted:main") };
         let host = self.clone();
         Model::new(FunctionModel::new(info, move |_ctx, request| {
             let reply = host.reply(request);

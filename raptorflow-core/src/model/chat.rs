@@ -32,7 +32,7 @@ pub type ChatStream = Pin<Box<dyn Stream<Item = Result<StreamPart>> + Send + 'st
 /// use futures_util::stream;
 /// use raptorflow_core::{Result, runtime::{Context, Runtime}, types::Message};
 /// use raptorflow_core::model::{
-///     ChatModel, ChatRequest, ChatStream, FinishReason, Model, ModelAbilities, ModelInfo, StreamPart,
+///     ChatModel, ChatRequest, ChatStream, FinishReason, Model, ModelInfo, StreamPart,
 /// };
 ///
 /// #[derive(Debug)]
@@ -52,7 +52,7 @@ pub type ChatStream = Pin<Box<dyn Stream<Item = Result<StreamPart>> + Send + 'st
 /// }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> raptorflow_core::Result<()> {
-/// let info = ModelInfo { name: "host:polite".into(), context_window: None, abilities: ModelAbilities::default() };
+/// let info = ModelInfo::new("host:polite");
 /// let model = Model::new(Polite(info));
 /// let ctx = Context::new(&Runtime::current()?);
 /// let answer = model.complete(&ctx, &ChatRequest::new(vec![Message::user("Here you are.")])).await?;

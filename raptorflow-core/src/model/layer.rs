@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::{
         error::Result,
-        model::{ChatModel, ChatRequest, ChatStream, ModelAbilities, ModelInfo},
+        model::{ChatModel, ChatRequest, ChatStream, ModelInfo},
         runtime::Context,
     };
 
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn layers_stand_in_their_places_and_not_in_the_order_of_giving() {
-        let info = ModelInfo { name: "x".into(), context_window: None, abilities: ModelAbilities::default() };
+        let info = ModelInfo::new("x");
         let layers = Layers::new()
             .with(Named(Place::Timeout))
             .with(Named(Place::Trace))

@@ -15,9 +15,11 @@ mod http;
 mod info;
 mod layer;
 mod layers;
+mod profile;
 mod registry;
 mod request;
 mod response;
+mod settings;
 mod sse;
 mod stream;
 mod structured;
@@ -42,9 +44,11 @@ pub use layers::{
     RedactLayer, RetryLayer, TimeoutConfig, TimeoutLayer, TraceLayer, Verdict, counts_as_failure,
     may_fall_back,
 };
-pub use registry::{ModelFactory, ModelRegistry, ProviderSettings};
-pub use request::{ChatRequest, Output, ToolChoice};
+pub use profile::{Ability, ModelProfile};
+pub use registry::{ModelFactory, ModelRegistry};
+pub use request::{ChatRequest, Effort, KeepPrompt, Output, Reasoning, ToolChoice};
 pub use response::{ChatResponse, FinishReason};
+pub use settings::ProviderSettings;
 pub use sse::{SseDecoder, SseEvent, SseMessage};
 pub use stream::{Accumulator, PartialAnswer, StreamPart};
 pub use structured::{Answer, check_answer};

@@ -7,7 +7,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "model-anthropic")]
 use crate::model::backends::anthropic::AnthropicFactory;
@@ -17,45 +16,12 @@ use crate::model::backends::openai::OpenAiFactory;
 use crate::model::{HttpClient, ReqwestClient};
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{Layers, Model, OfflineModel},
+    model::{Layers, Model, OfflineModel, ProviderSettings},
     security::{EnvSecrets, SecretStore},
 };
 
 /// How many opened models are kept; the oldest gives way.
 const MAX_OPENED: usize = 256;
-
-/// What a host may set for a provider; what is not set is the provider's default.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct ProviderSettings {
-    /// Where the API begins, like `https://api.openai.com/v1`.
-    pub base_url: Option<String>,
-    /// The organization that pays, for providers that know such a header.
-    pub organization: Option<String>,
-    /// Further headers of every request; never logged.
-    pub headers: BTreeMap<String, String>,
-}
-
-impl Debug for ProviderSettings {
-    /// Names the headers and never their values, which may be keys.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProviderSettings")
-            .field("base_url", &self.base_url)
-            .field("organization", &self.organization)
-            .field("headers", &self.headers.keys())
-            .finish()
-    }
-}
-
-impl ProviderSettings {
-    /// Another address of the API.
-    #[must_use]
-    pub fn with_base_url(mut self, base_url: impl Into<String>) -> Self {
-        self.base_url = Some(base_url.into());
-        self
-    }
-}
 
 /// Opens the models of one provider.
 ///
@@ -382,13 +348,6 @@ mod tests {
             assert_eq!(err.kind(), ErrorKind::InvalidInput);
             assert!(err.message().contains("provider:model"), "{err}");
         }
-    }
-
-    #[test]
-    fn debug_text_names_headers_and_never_their_values() {
-        let headers = BTreeMap::from([("x-api-key".to_owned(), "canary".to_owned())]);
-        let shown = format!("{:?}", ProviderSettings { headers, ..ProviderSettings::default() });
-        assert!(shown.contains("x-api-key") && !shown.contains("canary"), "{shown}");
     }
 
     #[tokio::test]

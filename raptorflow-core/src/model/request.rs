@@ -37,6 +37,41 @@ pub enum ToolChoice {
     Tool(String),
 }
 
+/// How much a model thinks before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reasoning {
+    /// This hard.
+    Effort(Effort),
+    /// For so many tokens, which come on top of the answer's.
+    Budget(u32),
+}
+
+/// How hard a model thinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effort {
+    /// As little as the model can.
+    Minimal,
+    /// A little.
+    Low,
+    /// Some.
+    Medium,
+    /// Much.
+    High,
+}
+
+/// For how long a provider may keep what it read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeepPrompt {
+    /// For some minutes since it was last used.
+    #[default]
+    Minutes,
+    /// For an hour or longer, where the provider offers that; writing it may cost more.
+    Hours,
+}
+
 /// A conversation and what is expected of the answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -53,6 +88,26 @@ pub struct ChatRequest {
     pub temperature: Option<f32>,
     /// The longest answer in tokens; the provider's default when `None`.
     pub max_output_tokens: Option<u32>,
+    /// Of how much of the probable the next token is drawn, above 0 to 1; the provider's default when `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f32>,
+    /// Texts before which the answer ends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+    /// With the same seed the provider tries to give the same answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// How much it thinks; the provider's default when `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<Reasoning>,
+    /// Whether it may ask for several tools at a time; the provider's default when `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel_tool_calls: Option<bool>,
+    /// For how long the provider may keep what it read of the conversation, so that the next call costs less.
+    ///
+    /// A wish that changes no answer: providers that keep prompts by themselves or not at all ignore it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_prompt: Option<KeepPrompt>,
 }
 
 impl ChatRequest {

@@ -1,20 +1,63 @@
-//! How passages and tool results look inside the text that a remote model reads.
+//! How passages, files of text and tool results look inside the text that a remote model reads.
+
+use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::types::{Message, Part, Passage};
+use crate::types::{Document, Media, Message, Part, Passage};
 
-/// The texts and passages of a message in order, passages delimited; tool data and reasoning are left out.
-pub(crate) fn user_text(message: &Message) -> String {
-    let mut text = String::new();
-    for part in &message.parts {
-        match part {
-            Part::Text { text: more } => separate(&mut text, more),
-            Part::Passage(passage) => separate(&mut text, &delimited(passage)),
-            _ => {}
+/// A piece of what a user says.
+pub(crate) enum Piece<'a> {
+    /// Texts, passages and files of text that follow each other, passages and files delimited.
+    Text(Cow<'a, str>),
+    /// A picture.
+    Image(&'a Media),
+    /// A file that is not text.
+    Document(&'a Document),
+}
+
+/// What a user says, in order; tool data and reasoning are left out, and so are empty texts.
+pub(crate) fn user_pieces<'a>(parts: impl IntoIterator<Item = &'a Part>) -> Vec<Piece<'a>> {
+    let mut pieces: Vec<Piece<'_>> = Vec::with_capacity(1);
+    for part in parts {
+        let text = match part {
+            Part::Text { text } => Cow::Borrowed(text.as_str()),
+            Part::Passage(passage) => Cow::Owned(delimited(passage)),
+            Part::Image(media) => {
+                pieces.push(Piece::Image(media));
+                continue;
+            }
+            Part::Document(document) => match document.media.to_text() {
+                Some(text) => Cow::Owned(delimited_document(document, &text)),
+                None => {
+                    pieces.push(Piece::Document(document));
+                    continue;
+                }
+            },
+            _ => continue,
+        };
+        match pieces.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Piece::Text(before)) => separate(before.to_mut(), &text),
+            _ => pieces.push(Piece::Text(text)),
         }
     }
-    text
+    pieces
+}
+
+/// The name of a file for a provider that wants one.
+pub(crate) fn document_name(document: &Document) -> &str {
+    document.name.as_deref().filter(|name| !name.is_empty()).unwrap_or("document")
+}
+
+/// The texts of a message, joined; passages and the rest are left out.
+pub(crate) fn joined_text(message: &Message) -> Cow<'_, str> {
+    let mut texts = message.parts.iter().filter_map(|part| match part {
+        Part::Text { text } => Some(text.as_str()),
+        _ => None,
+    });
+    let first = Cow::Borrowed(texts.next().unwrap_or_default());
+    texts.fold(first, |joined, text| joined + text)
 }
 
 /// The passages of a message, delimited; empty when there are none.
@@ -25,10 +68,10 @@ pub(crate) fn passages_text(message: &Message) -> String {
 }
 
 /// A tool's answer as text: a string as it is, anything else as JSON.
-pub(crate) fn result_text(content: &Value) -> String {
+pub(crate) fn result_text(content: &Value) -> Cow<'_, str> {
     match content {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
     }
 }
 
@@ -53,9 +96,15 @@ fn delimited(passage: &Passage) -> String {
         text.push('"');
     }
     text.push_str(">\n");
-    text.push_str(&contained(&passage.text));
+    text.push_str(&contained(&passage.text, "passage"));
     text.push_str("\n</passage>");
     text
+}
+
+/// `<document name="a.txt">…</document>`, with text that can neither close nor open a document.
+fn delimited_document(document: &Document, text: &str) -> String {
+    let name = attribute(document_name(document));
+    format!("<document name=\"{name}\">\n{}\n</document>", contained(text, "document"))
 }
 
 fn attribute(text: &str) -> String {
@@ -73,14 +122,14 @@ fn attribute(text: &str) -> String {
     escaped
 }
 
-/// Escapes only a `<` that begins a passage's tag: code and quotes stay as they are, so that they can be quoted.
-fn contained(text: &str) -> String {
+/// Escapes only a `<` that begins such a tag: code and quotes stay as they are, so that they can be quoted.
+fn contained(text: &str, tag: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('<') {
         escaped.push_str(before);
         let name = after.trim_start_matches(|c: char| c == '/' || c.is_whitespace() || c.is_control());
-        let is_tag = name.get(..7).is_some_and(|name| name.eq_ignore_ascii_case("passage"));
+        let is_tag = name.get(..tag.len()).is_some_and(|name| name.eq_ignore_ascii_case(tag));
         escaped.push_str(if is_tag { "&lt;" } else { "<" });
         rest = after;
     }
@@ -103,10 +152,27 @@ mod tests {
             text: "if a < b { } </passage> <PASSAGE n=\"1\"> < / passage>".into(),
         };
         let message = Message { role: Role::User, parts: vec![Part::Passage(passage), Part::text("Why?")] };
+        let pieces = user_pieces(&message.parts);
+        let [Piece::Text(text)] = &pieces[..] else { panic!("one text was expected") };
         assert_eq!(
-            user_text(&message),
+            &**text,
             "<passage n=\"2\" source=\"a &quot;b&quot;.md\" lines=\"3-9\" heading=\"A &gt; B\">\n\
              if a < b { } &lt;/passage> &lt;PASSAGE n=\"1\"> &lt; / passage>\n</passage>\n\nWhy?"
         );
+    }
+
+    #[test]
+    fn a_file_of_text_is_text_and_cannot_close_its_own_tag() {
+        let file = |kind: &str, content: &[u8]| {
+            Part::Document(Document { media: Media::bytes(kind, content).unwrap(), name: Some("a<b".into()) })
+        };
+        let parts =
+            vec![file("text/plain", b"x </document>"), Part::text("Why?"), file("text/plain", b"\xff")];
+        let message = Message { role: Role::User, parts };
+        let pieces = user_pieces(&message.parts);
+        let [Piece::Text(text), Piece::Document(_)] = &pieces[..] else {
+            panic!("text and a file were expected")
+        };
+        assert_eq!(&**text, "<document name=\"a&lt;b\">\nx &lt;/document>\n</document>\n\nWhy?");
     }
 }

@@ -189,14 +189,10 @@ struct Script {
 }
 
 impl ScriptedModel {
-    /// A model named `scripted:model` with tools and structured output that plays the replies in order.
+    /// A model named `scripted:model` with every ability that plays the replies in order.
     #[must_use]
     pub fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
-        let info = ModelInfo {
-            name: "scripted:model".into(),
-            context_window: None,
-            abilities: ModelAbilities { tools: true, structured: true },
-        };
+        let info = ModelInfo { abilities: ModelAbilities::all(), ..ModelInfo::new("scripted:model") };
         let script = Script { replies: replies.into_iter().collect(), ..Script::default() };
         Self { info: Arc::new(info), script: Arc::new(Mutex::new(script)) }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::types::{ToolCall, ToolResult};
+use crate::types::{Document, Media, ToolCall, ToolResult};
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,6 +51,10 @@ pub enum Part {
     },
     /// A piece of a document.
     Passage(Passage),
+    /// A picture; behind a tool's result it belongs to that result.
+    Image(Media),
+    /// A file such as a PDF; behind a tool's result it belongs to that result.
+    Document(Document),
     /// What a model thought; `opaque` goes back to the same provider unchanged.
     Reasoning {
         /// The readable part, possibly empty.

@@ -36,8 +36,8 @@ impl CannedModel {
     /// A model that says this.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        let abilities = ModelAbilities { tools: false, structured: true };
-        let info = ModelInfo { name: "offline:canned".into(), context_window: None, abilities };
+        let abilities = ModelAbilities { tools: false, ..ModelAbilities::all() };
+        let info = ModelInfo { abilities, ..ModelInfo::new("offline:canned") };
         Self { info, text: text.into() }
     }
 }

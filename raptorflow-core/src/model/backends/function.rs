@@ -23,10 +23,10 @@ type Work = dyn Fn(Context, ChatRequest) -> Pin<Box<dyn Future<Output = Result<V
 /// `InvalidOutput`.
 ///
 /// ```
-/// use raptorflow_core::model::{ChatRequest, FunctionModel, Model, ModelAbilities, ModelInfo};
+/// use raptorflow_core::model::{ChatRequest, FunctionModel, Model, ModelInfo};
 /// use raptorflow_core::{runtime::{Context, Runtime}, types::Message};
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-/// let info = ModelInfo { name: "host:echo".into(), context_window: None, abilities: ModelAbilities::default() };
+/// let info = ModelInfo::new("host:echo");
 /// let model = Model::new(FunctionModel::new(info, |_ctx, request: ChatRequest| async move {
 ///     Ok(request.messages.last().map(Message::text).unwrap_or_default().into())
 /// }));

@@ -1,6 +1,6 @@
 //! `BudgetLayer`: reserves what a call may cost before it is made, and settles what it did cost.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
@@ -8,15 +8,16 @@ use futures_util::{StreamExt as _, stream};
 use crate::{
     economics::{Budgets, Estimate, PriceBook, Reservation, Workload, predict},
     error::{Error, ErrorKind, Result},
-    model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place, StreamPart},
+    model::{
+        ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place, StreamPart,
+        layers::tokens::request_tokens,
+    },
     runtime::Context,
     types::Usage,
 };
 
 /// How many tokens an answer is expected to have when the request does not bound it.
 const OUTPUT_TOKENS: u64 = 1024;
-/// How many ASCII characters are counted as one token; see [`crate::economics::text_tokens`].
-const CHARS_PER_TOKEN: u64 = 4;
 
 /// Reserves the high end of what a call may cost, makes it, and settles what it took.
 ///
@@ -219,41 +220,6 @@ async fn settle(
     let usage = usage.filter(|usage| usage.total_tokens() > 0);
     let cost = usage.and_then(|usage| prices.cost(model, &usage, ctx.now()));
     reservation.settle(usage, cost).await.map(drop)
-}
-
-/// About how many tokens a request has: those of its JSON, which is a little more than what providers count.
-fn request_tokens(request: &ChatRequest) -> u64 {
-    let mut count = Count::default();
-    // It only counts, and what cannot be JSON is no request that could be sent.
-    if serde_json::to_writer(&mut count, request).is_err() {
-        return u64::MAX;
-    }
-    count.ascii.div_ceil(CHARS_PER_TOKEN) + count.other
-}
-
-/// Counts characters and keeps none.
-#[derive(Default)]
-struct Count {
-    ascii: u64,
-    other: u64,
-}
-
-impl io::Write for Count {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for byte in bytes {
-            // The bytes of a character after its first one are not counted.
-            match byte {
-                0x00..=0x7f => self.ascii += 1,
-                0xc0..=0xff => self.other += 1,
-                0x80..=0xbf => {}
-            }
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod standard;
 #[cfg(feature = "testing")]
 mod tests;
 mod timeout;
+mod tokens;
 mod trace;
 
 pub use breaker::{Breaker, BreakerConfig, BreakerCounts, BreakerState, Permit, Verdict};

@@ -17,14 +17,14 @@ use crate::{
     model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place, StreamPart},
     runtime::Context,
     security::{PatternRedactor, Placeholders, Redactor},
-    types::{Message, Part},
+    types::{Document, Message, Part},
 };
 
 /// Takes personal data out of what is sent to a model, and puts it back into the answer.
 ///
 /// A [`Redactor`] finds it; a placeholder such as `[EMAIL_1]` goes in its place.
-/// It is looked for in texts, passages, arguments and results of tools, in the system message as well; not in the
-/// specifications of tools, and not in reasoning that a provider has signed.
+/// It is looked for in texts, passages, files of text, arguments and results of tools, in the system message as well;
+/// not in the specifications of tools, in pictures and other files, and in reasoning that a provider has signed.
 /// In the answer, texts and arguments of tools get the values back, also where a placeholder arrives in pieces; what the
 /// model thinks keeps the placeholders.
 /// A placeholder that the model changes or makes up stays as it is.
@@ -35,10 +35,10 @@ use crate::{
 /// # Examples
 /// ```
 /// use raptorflow_core::{Result, runtime::{Context, Runtime}, types::Message};
-/// use raptorflow_core::model::{ChatRequest, FunctionModel, Layer as _, Model, ModelAbilities, ModelInfo, RedactLayer};
+/// use raptorflow_core::model::{ChatRequest, FunctionModel, Layer as _, Model, ModelInfo, RedactLayer};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<()> {
-/// let info = ModelInfo { name: "host:echo".into(), context_window: None, abilities: ModelAbilities::default() };
+/// let info = ModelInfo::new("host:echo");
 /// let echo = Model::new(FunctionModel::new(info, |_ctx, request: ChatRequest| async move {
 ///     let seen = request.messages[0].text();
 ///     assert_eq!(seen, "I am [EMAIL_1].");
@@ -121,6 +121,12 @@ fn each_text(messages: &[Message], see: &mut impl FnMut(&str)) {
                 see(&passage.heading);
                 see(&passage.text);
             }
+            // What is in a picture or a file other than text is not seen here.
+            Part::Image(_) => {}
+            Part::Document(document) => {
+                document.name.as_deref().into_iter().for_each(&mut *see);
+                document.media.to_text().as_deref().into_iter().for_each(&mut *see);
+            }
             Part::ToolCall(call) => each_string(&call.arguments, see),
             Part::ToolResult(result) => each_string(&result.content, see),
         }
@@ -153,8 +159,20 @@ impl Hiding<'_> {
                     passage.text = hidden.into();
                 }
             }
+            Part::Image(_) => {}
+            Part::Document(document) => self.document(document),
             Part::ToolCall(call) => self.value(&mut call.arguments),
             Part::ToolResult(result) => self.value(&mut result.content),
+        }
+    }
+
+    fn document(&mut self, document: &mut Document) {
+        if let Some(name) = &mut document.name {
+            self.text(name);
+        }
+        let text = document.media.to_text();
+        if let Some(hidden) = text.and_then(|text| self.placeholders.hide(self.redactor, &text)) {
+            document.media = document.media.with_text(&hidden);
         }
     }
 
@@ -265,7 +283,7 @@ mod tests {
     use crate::{
         model::layers::tests::support::Desk,
         testing::Reply,
-        types::{Passage, Role, ToolCall, ToolResult},
+        types::{Media, Passage, Role, ToolCall, ToolResult},
     };
 
     const EMAIL: &str = "asha@example.com";
@@ -308,6 +326,22 @@ mod tests {
         {
             assert!(sent.contains(shown), "{shown} in {sent}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_of_text_is_looked_through_with_its_name_and_other_files_are_not_touched() {
+        let file = |kind: &str, text: &str, name: &str| {
+            let media = Media::bytes(kind, text.as_bytes()).unwrap();
+            Part::Document(Document { media, name: Some(name.to_owned()) })
+        };
+        let text = format!("Mail {EMAIL}.");
+        let parts = vec![file("text/plain", &text, EMAIL), file("application/pdf", &text, "a.pdf")];
+        let request = ChatRequest::new(vec![Message { role: Role::User, parts }]);
+        let desk = Desk::new([Reply::text("Done.")]);
+        RedactLayer::default().wrap(desk.model()).complete(&desk.ctx(), &request).await.unwrap();
+        let sent = desk.script.requests().swap_remove(0);
+        let hidden = file("text/plain", "Mail [EMAIL_1].", "[EMAIL_1]");
+        assert_eq!(sent.messages[0].parts, [hidden, file("application/pdf", &text, "a.pdf")]);
     }
 
     #[tokio::test]

@@ -7,10 +7,10 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use super::case::{Case, Subject, cases};
 use crate::{
     error::{Error, ErrorKind, Result, Retry},
-    model::{Accumulator, ChatRequest, ChatStream, Model, Output, StreamPart, ToolChoice},
+    model::{Accumulator, ChatRequest, ChatStream, Effort, Model, Output, Reasoning, StreamPart, ToolChoice},
     runtime::{Context, Runtime, Tasks},
     testing::ManualClock,
-    types::{Message, Part, Passage, Role, Schema, ToolSpec},
+    types::{Document, Media, Message, Part, Passage, Role, Schema, ToolSpec},
 };
 
 /// The pause that a subject asks for in [`Situation::AsksToWait`].
@@ -219,8 +219,18 @@ async fn what_the_model_cannot_do_is_unsupported_before_anything_is_sent(subject
     required.tool_choice = ToolChoice::Required;
     let structured =
         question().with_output(Output::Json { name: "any".into(), schema: Schema::any_object() });
+    let shown = |part| ChatRequest::new(vec![Message { role: Role::User, parts: vec![part] }]);
+    let image = shown(Part::Image(Media::bytes("image/png", b"PNG")?));
+    let file = Document { media: Media::bytes("application/pdf", b"%PDF")?, name: None };
+    let thinking = ChatRequest { reasoning: Some(Reasoning::Effort(Effort::Low)), ..question() };
     assert!(!abilities.tools || !abilities.structured, "the model is not limited");
-    for (able, request) in [(abilities.tools, required), (abilities.structured, structured)] {
+    for (able, request) in [
+        (abilities.tools, required),
+        (abilities.structured, structured),
+        (abilities.images, image),
+        (abilities.documents, shown(Part::Document(file))),
+        (abilities.reasoning, thinking),
+    ] {
         if !able {
             assert_eq!(kind(place.model.stream(&ctx, &request).await), Some(ErrorKind::Unsupported));
         }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::Result,
     model::{
-        ChatModel, ChatRequest, ChatStream, HttpClient, ModelAbilities, ModelInfo, Output,
+        ChatModel, ChatRequest, ChatStream, HttpClient, ModelInfo, Output,
         http::{Endpoint, check_tools},
     },
     runtime::Context,
@@ -55,11 +55,7 @@ impl AnthropicModel {
     /// # Errors
     /// As [`AnthropicModel::new`].
     pub fn with_client(config: AnthropicConfig, key: Secret, http: Arc<dyn HttpClient>) -> Result<Self> {
-        let info = ModelInfo {
-            name: format!("anthropic:{}", config.model).into(),
-            context_window: config.context_window,
-            abilities: ModelAbilities { tools: true, structured: true },
-        };
+        let info = ModelInfo::known("anthropic", &config.model, &config.profiles)?;
         let mut headers = vec![
             ("x-api-key".to_owned(), key),
             ("anthropic-version".to_owned(), Secret::new(config.version.as_str())),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::ModelProfile;
+
 /// Which model, where, and how long it may answer and think.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -23,8 +25,8 @@ pub struct AnthropicConfig {
     ///
     /// They come on top of the longest answer, and the temperature is then not sent, as the API demands.
     pub thinking_tokens: Option<u32>,
-    /// How many tokens fit, where known.
-    pub context_window: Option<u32>,
+    /// What is stated of the model, after what is known of it by its name.
+    pub profiles: Vec<ModelProfile>,
 }
 
 impl Default for AnthropicConfig {
@@ -43,8 +45,15 @@ impl AnthropicConfig {
             headers: BTreeMap::new(),
             max_output_tokens: 8192,
             thinking_tokens: None,
-            context_window: None,
+            profiles: Vec::new(),
         }
+    }
+
+    /// What is stated of the model, after what is known of it by its name.
+    #[must_use]
+    pub fn with_profile(mut self, profile: ModelProfile) -> Self {
+        self.profiles.push(profile);
+        self
     }
 
     /// Another address of the API.

@@ -1,18 +1,20 @@
 //! From our request to Anthropic's.
 
+use std::mem;
+
 use serde_json::{Value, json};
 
 use super::{
     config::AnthropicConfig,
-    wire::{Block, Request, Tool, Turn},
+    wire::{Block, Request, Source, Told, Tool, Turn},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
-        ChatRequest, Output, ToolChoice,
-        wording::{passages_text, result_text, user_text},
+        ChatRequest, Effort, Output, Reasoning, ToolChoice,
+        wording::{Piece, passages_text, result_text, user_pieces},
     },
-    types::{Message, Part, Role},
+    types::{Media, Message, Part, Role},
 };
 
 /// The tool by which a structured answer is given.
@@ -21,6 +23,8 @@ const ANSWER_DESCRIPTION: &str = "Gives the final answer. Call it once, when the
     the answer is not given in any other way.";
 /// Under which property a schema that is no object is asked for.
 const WRAPPED: &str = "value";
+/// The fewest tokens for which the API lets a model think.
+const MIN_THINKING: u32 = 1024;
 
 /// The request in Anthropic's form.
 ///
@@ -50,7 +54,7 @@ pub(super) fn request<'a>(config: &'a AnthropicConfig, request: &'a ChatRequest)
         tools.push(Tool { name: ANSWER_TOOL, description: ANSWER_DESCRIPTION, input_schema });
     }
     let answer = request.max_output_tokens.unwrap_or(config.max_output_tokens);
-    let thinks = config.thinking_tokens;
+    let thinks = thinking_tokens(config, request);
     let system: Vec<String> =
         request.messages.iter().filter(|m| m.role == Role::System).map(Message::text).collect();
     Ok(Request {
@@ -62,9 +66,24 @@ pub(super) fn request<'a>(config: &'a AnthropicConfig, request: &'a ChatRequest)
         tools,
         // The API knows 0 to 1, and none at all while the model thinks.
         temperature: request.temperature.filter(|_| thinks.is_none()).map(|t| t.clamp(0.0, 1.0)),
+        top_p: request.top_p,
+        stop_sequences: &request.stop,
         thinking: thinks.map(|tokens| json!({"type": "enabled", "budget_tokens": tokens})),
         stream: true,
     })
+}
+
+/// For how many tokens the model thinks before it answers.
+fn thinking_tokens(config: &AnthropicConfig, request: &ChatRequest) -> Option<u32> {
+    match request.reasoning {
+        Some(Reasoning::Budget(tokens)) => Some(tokens.max(MIN_THINKING)),
+        // The API counts tokens, so an effort is that of a number of them.
+        Some(Reasoning::Effort(Effort::Minimal)) => Some(MIN_THINKING),
+        Some(Reasoning::Effort(Effort::Low)) => Some(4 << 10),
+        Some(Reasoning::Effort(Effort::Medium)) => Some(8 << 10),
+        Some(Reasoning::Effort(Effort::High)) => Some(16 << 10),
+        None => config.thinking_tokens,
+    }
 }
 
 /// Whether a schema has to be wrapped into an object, because only objects are inputs of tools.
@@ -96,9 +115,9 @@ fn wrap(schema: &Value) -> Value {
 
 fn tool_choice(config: &AnthropicConfig, request: &ChatRequest) -> Option<Value> {
     let structured = request.output != Output::Text;
-    match &request.tool_choice {
+    let mut choice = match &request.tool_choice {
         // The API forces no tool while the model thinks; the answer is then checked by the caller.
-        _ if config.thinking_tokens.is_some() => None,
+        _ if thinking_tokens(config, request).is_some() => None,
         ToolChoice::Tool(name) => Some(json!({"type": "tool", "name": name})),
         ToolChoice::Required => Some(json!({"type": "any"})),
         ToolChoice::Auto if structured && !request.tools.is_empty() => Some(json!({"type": "any"})),
@@ -107,7 +126,16 @@ fn tool_choice(config: &AnthropicConfig, request: &ChatRequest) -> Option<Value>
         }
         ToolChoice::None if !request.tools.is_empty() => Some(json!({"type": "none"})),
         ToolChoice::Auto | ToolChoice::None => None,
+    };
+    if let (Some(parallel), false) = (request.parallel_tool_calls, request.tools.is_empty()) {
+        let choice = choice.get_or_insert_with(|| json!({"type": "auto"}));
+        if let Some(choice) =
+            choice.as_object_mut().filter(|choice| choice.get("type") != Some(&json!("none")))
+        {
+            choice.insert("disable_parallel_tool_use".to_owned(), json!(!parallel));
+        }
     }
+    choice
 }
 
 /// The conversation as turns of two sides; neighbors of the same side are one turn, as the API wants the results
@@ -117,8 +145,12 @@ fn turns(messages: &[Message]) -> Vec<Turn<'_>> {
     for message in messages {
         let (role, blocks) = match message.role {
             // The text went into `system`; passages never do.
-            Role::System => ("user", text(passages_text(message)).collect()),
-            Role::User | Role::Tool => ("user", results(message).chain(text(user_text(message))).collect()),
+            Role::System => {
+                let passages = passages_text(message);
+                let block = (!passages.is_empty()).then(|| Block::Text { text: passages.into() });
+                ("user", block.into_iter().collect())
+            }
+            Role::User | Role::Tool => ("user", heard(message)),
             Role::Assistant => ("assistant", message.parts.iter().filter_map(said).collect::<Vec<_>>()),
         };
         match turns.last_mut() {
@@ -130,26 +162,69 @@ fn turns(messages: &[Message]) -> Vec<Turn<'_>> {
     turns
 }
 
-/// The API refuses empty texts.
-fn text<'a>(text: String) -> impl Iterator<Item = Block<'a>> {
-    (!text.trim().is_empty()).then_some(Block::Text { text }).into_iter()
+/// What a message tells the model: the results of tools first, each with the pictures and files behind it.
+fn heard(message: &Message) -> Vec<Block<'_>> {
+    let mut results: Vec<Block<'_>> = Vec::new();
+    let mut others: Vec<&Part> = Vec::with_capacity(message.parts.len());
+    let mut behind_result = false;
+    for part in &message.parts {
+        match (part, results.last_mut()) {
+            (Part::ToolResult(result), _) => {
+                results.push(Block::ToolResult {
+                    tool_use_id: &result.id,
+                    content: Told::Text(result_text(&result.content)),
+                    is_error: result.is_error,
+                });
+                behind_result = true;
+            }
+            (Part::Image(_) | Part::Document(_), Some(Block::ToolResult { content, .. }))
+                if behind_result =>
+            {
+                attach(content, part);
+            }
+            _ => {
+                others.push(part);
+                behind_result = false;
+            }
+        }
+    }
+    results.extend(user_pieces(others).into_iter().filter_map(piece));
+    results
 }
 
-fn results(message: &Message) -> impl Iterator<Item = Block<'_>> {
-    message.parts.iter().filter_map(|part| match part {
-        Part::ToolResult(result) => Some(Block::ToolResult {
-            tool_use_id: &result.id,
-            content: result_text(&result.content),
-            is_error: result.is_error,
-        }),
-        _ => None,
+/// Adds a picture or file to what a tool answered.
+fn attach<'a>(content: &mut Told<'a>, part: &'a Part) {
+    let mut blocks = match mem::replace(content, Told::Blocks(Vec::new())) {
+        Told::Text(text) => piece(Piece::Text(text)).into_iter().collect(),
+        Told::Blocks(blocks) => blocks,
+    };
+    blocks.extend(user_pieces([part]).into_iter().filter_map(piece));
+    *content = Told::Blocks(blocks);
+}
+
+fn piece(piece: Piece<'_>) -> Option<Block<'_>> {
+    Some(match piece {
+        // The API refuses empty texts.
+        Piece::Text(text) if text.trim().is_empty() => return None,
+        Piece::Text(text) => Block::Text { text },
+        Piece::Image(media) => Block::Image { source: source(media) },
+        Piece::Document(document) => {
+            Block::Document { source: source(&document.media), title: document.name.as_deref() }
+        }
     })
+}
+
+fn source(media: &Media) -> Source<'_> {
+    match (media.media_type(), media.base64()) {
+        (Some(media_type), Some(data)) => Source::Base64 { media_type, data },
+        _ => Source::Url { url: media.address().unwrap_or_default() },
+    }
 }
 
 /// What the model said, with its thinking as it was signed; thinking of other providers is left out.
 fn said(part: &Part) -> Option<Block<'_>> {
     match part {
-        Part::Text { text } if !text.trim().is_empty() => Some(Block::Text { text: text.clone() }),
+        Part::Text { text } if !text.trim().is_empty() => Some(Block::Text { text: text.into() }),
         Part::ToolCall(call) => {
             // A call whose arguments were no object was answered with an error; the API still wants an object.
             let input = if call.arguments.is_object() {

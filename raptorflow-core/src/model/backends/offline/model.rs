@@ -14,7 +14,7 @@ use crate::{
         ChatModel, ChatRequest, ChatStream, FinishReason, ModelAbilities, ModelInfo, Output, StreamPart,
     },
     runtime::Context,
-    types::{Passage, Role, Usage},
+    types::{Part, Passage, Role, Usage},
 };
 
 /// The answer when there is nothing to quote.
@@ -67,9 +67,8 @@ impl Default for OfflineModel {
     fn default() -> Self {
         Self {
             info: ModelInfo {
-                name: "offline:extractive".into(),
-                context_window: None,
-                abilities: ModelAbilities { tools: false, structured: true },
+                abilities: ModelAbilities { structured: true, stop: false, ..ModelAbilities::default() },
+                ..ModelInfo::new("offline:extractive")
             },
             max_sentences: 4,
         }
@@ -189,6 +188,13 @@ impl ChatModel for OfflineModel {
 
     async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
         self.info.check(request)?;
+        let is_document = |part: &Part| matches!(part, Part::Document(_));
+        if request.messages.iter().flat_map(|message| &message.parts).any(is_document) {
+            let message = "the offline model reads passages, and no files";
+            return Err(
+                Error::new(ErrorKind::Unsupported, "model.stream", message).with("model", &self.info.name)
+            );
+        }
         // The work itself never waits, so the context is asked once before it begins.
         ctx.bound("model.stream", std::future::ready(())).await?;
         let chars = Asked::read(request).chars;
@@ -220,7 +226,7 @@ mod tests {
     use crate::{
         model::{ChatResponse, Model},
         runtime::Runtime,
-        types::{Message, Part, Schema},
+        types::{Message, Schema},
     };
 
     const TEXT: &str = "# Backups\n\nBackups are taken\nevery night at two. They are kept for a month.\n\n\

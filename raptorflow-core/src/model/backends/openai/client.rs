@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::Result,
     model::{
-        ChatModel, ChatRequest, ChatStream, HttpClient, ModelAbilities, ModelInfo,
+        ChatModel, ChatRequest, ChatStream, HttpClient, ModelInfo,
         http::{Endpoint, check_tools},
     },
     runtime::Context,
@@ -54,14 +54,8 @@ impl OpenAiModel {
     /// # Errors
     /// As [`OpenAiModel::new`].
     pub fn with_client(config: OpenAiConfig, key: Option<Secret>, http: Arc<dyn HttpClient>) -> Result<Self> {
-        let info = ModelInfo {
-            name: format!("{}:{}", config.provider, config.model).into(),
-            context_window: config.context_window,
-            abilities: ModelAbilities {
-                tools: config.tools,
-                structured: config.structured != Structured::None,
-            },
-        };
+        let mut info = ModelInfo::known(&config.provider, &config.model, &config.profiles)?;
+        info.abilities.structured &= config.structured != Structured::None;
         let mut headers = Vec::new();
         if let Some(key) = key {
             headers.push(("authorization".to_owned(), Secret::new(format!("Bearer {}", key.expose()))));
@@ -86,6 +80,6 @@ impl ChatModel for OpenAiModel {
     async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
         self.info.check(request)?;
         check_tools(&self.info.name, request)?;
-        self.endpoint.stream(ctx, &convert::request(&self.config, request), Chunks::new).await
+        self.endpoint.stream(ctx, &convert::request(&self.config, request)?, Chunks::new).await
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::ModelProfile;
+
 /// OpenAI's own address.
 const BASE_URL: &str = "https://api.openai.com/v1";
 
@@ -52,10 +54,8 @@ pub struct OpenAiConfig {
     pub limit_field: LimitField,
     /// How the host is asked for JSON.
     pub structured: Structured,
-    /// Whether the model can ask for tools.
-    pub tools: bool,
-    /// How many tokens fit, where known.
-    pub context_window: Option<u32>,
+    /// What is stated of the model, after what is known of it by provider and name.
+    pub profiles: Vec<ModelProfile>,
 }
 
 impl Default for OpenAiConfig {
@@ -76,8 +76,7 @@ impl OpenAiConfig {
             headers: BTreeMap::new(),
             limit_field: LimitField::default(),
             structured: Structured::default(),
-            tools: true,
-            context_window: None,
+            profiles: Vec::new(),
         }
     }
 
@@ -88,6 +87,13 @@ impl OpenAiConfig {
         if self.base_url.trim_end_matches('/') != BASE_URL {
             self.limit_field = LimitField::MaxTokens;
         }
+        self
+    }
+
+    /// What is stated of the model, after what is known of it by provider and name.
+    #[must_use]
+    pub fn with_profile(mut self, profile: ModelProfile) -> Self {
+        self.profiles.push(profile);
         self
     }
 

@@ -1,56 +1,72 @@
 //! From our request to OpenAI's.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::{
     config::{LimitField, OpenAiConfig, Structured},
     strict::is_strict,
-    wire::{Call, CalledFunction, Function, Outgoing, Request, StreamOptions, Tool},
+    wire::{
+        Call, CalledFunction, Content, ContentPart, File, Function, ImageUrl, MediaUrl, Outgoing, Request,
+        StreamOptions, Tool,
+    },
 };
 use crate::{
+    error::{Error, ErrorKind, Result},
     model::{
-        ChatRequest, Output, ToolChoice,
-        wording::{passages_text, result_text, user_text},
+        ChatRequest, Output, Reasoning, ToolChoice,
+        wording::{Piece, document_name, joined_text, passages_text, result_text, user_pieces},
     },
     types::{Message, Part, Role, ToolResult},
 };
 
 /// The request in OpenAI's form.
-pub(super) fn request<'a>(config: &'a OpenAiConfig, request: &'a ChatRequest) -> Request<'a> {
+///
+/// # Errors
+/// `Unsupported` for a file that this wire cannot carry.
+pub(super) fn request<'a>(config: &'a OpenAiConfig, request: &'a ChatRequest) -> Result<Request<'a>> {
     let limit = |field| request.max_output_tokens.filter(|_| config.limit_field == field);
     let mut messages = Vec::with_capacity(request.messages.len() + 1);
-    request.messages.iter().for_each(|message| add(message, &mut messages));
+    request.messages.iter().try_for_each(|message| add(message, &mut messages))?;
     let response_format = response_format(config, &request.output, &mut messages);
-    Request {
+    Ok(Request {
         model: &config.model,
         messages,
         tools: request.tools.iter().map(tool).collect(),
         tool_choice: tool_choice(request),
         response_format,
         temperature: request.temperature,
+        top_p: request.top_p,
+        stop: &request.stop,
+        seed: request.seed,
+        reasoning_effort: match request.reasoning {
+            Some(Reasoning::Effort(effort)) => Some(effort),
+            Some(Reasoning::Budget(_)) | None => None,
+        },
+        // Hosts refuse it beside no tools.
+        parallel_tool_calls: request.parallel_tool_calls.filter(|_| !request.tools.is_empty()),
         max_completion_tokens: limit(LimitField::MaxCompletionTokens),
         max_tokens: limit(LimitField::MaxTokens),
         stream: true,
         stream_options: StreamOptions { include_usage: true },
-    }
+    })
 }
 
 /// Adds a message; its tool results become messages of their own, and passages never get the system role.
-fn add<'a>(message: &'a Message, out: &mut Vec<Outgoing<'a>>) {
-    let user = |content: String, out: &mut Vec<Outgoing<'a>>| {
-        if !content.is_empty() {
-            out.push(Outgoing::User { content });
-        }
-    };
+fn add<'a>(message: &'a Message, out: &mut Vec<Outgoing<'a>>) -> Result<()> {
     match message.role {
         Role::System => {
-            out.push(Outgoing::System { content: message.text() });
-            user(passages_text(message), out);
+            out.push(Outgoing::System { content: joined_text(message) });
+            let passages = passages_text(message);
+            if !passages.is_empty() {
+                out.push(Outgoing::User { content: Content::Text(passages.into()) });
+            }
         }
-        Role::User => user(user_text(message), out),
+        Role::User => out.extend(content(message)?.map(|content| Outgoing::User { content })),
         Role::Assistant => {
             let tool_calls: Vec<Call<'a>> = message.tool_calls().map(call).collect();
-            let content = Some(message.text()).filter(|text| !text.is_empty() || tool_calls.is_empty());
+            let content = Some(joined_text(message)).filter(|text| !text.is_empty() || tool_calls.is_empty());
             out.push(Outgoing::Assistant { content, tool_calls });
         }
         Role::Tool => {}
@@ -61,13 +77,45 @@ fn add<'a>(message: &'a Message, out: &mut Vec<Outgoing<'a>>) {
         }
     }
     if message.role == Role::Tool {
-        user(user_text(message), out);
+        // The wire takes only text as a tool's answer, so pictures and files follow it.
+        out.extend(content(message)?.map(|content| Outgoing::User { content }));
     }
+    Ok(())
 }
 
-fn told(result: &ToolResult) -> String {
+/// What a user says, if anything.
+fn content(message: &Message) -> Result<Option<Content<'_>>> {
+    let mut pieces = user_pieces(&message.parts);
+    if let [Piece::Text(text)] = &mut pieces[..] {
+        return Ok(Some(Content::Text(std::mem::take(text))));
+    }
+    let parts = pieces.into_iter().map(part).collect::<Result<Vec<_>>>()?;
+    Ok(Some(parts).filter(|parts| !parts.is_empty()).map(Content::Parts))
+}
+
+fn part(piece: Piece<'_>) -> Result<ContentPart<'_>> {
+    Ok(match piece {
+        Piece::Text(text) => ContentPart::Text { text },
+        Piece::Image(media) => ContentPart::ImageUrl { image_url: ImageUrl { url: MediaUrl(media) } },
+        Piece::Document(document) if document.media.base64().is_some() => ContentPart::File {
+            file: File { filename: document_name(document), file_data: MediaUrl(&document.media) },
+        },
+        Piece::Document(_) => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "model.stream",
+                "chat completions take the bytes of a file and no address",
+            ));
+        }
+    })
+}
+
+fn told(result: &ToolResult) -> Cow<'_, str> {
     // The wire has no mark for a failed call, so the text says it.
-    if result.is_error { json!({"error": result.content}).to_string() } else { result_text(&result.content) }
+    match result.is_error {
+        true => Cow::Owned(json!({"error": result.content}).to_string()),
+        false => result_text(&result.content),
+    }
 }
 
 fn call(call: &crate::types::ToolCall) -> Call<'_> {
@@ -108,7 +156,7 @@ fn response_format(
             let content =
                 format!("Answer with one JSON object and nothing else. It fits this JSON Schema:\n{schema}");
             let instructions = messages.iter().take_while(|m| matches!(m, Outgoing::System { .. })).count();
-            messages.insert(instructions, Outgoing::System { content });
+            messages.insert(instructions, Outgoing::System { content: content.into() });
             Some(json!({"type": "json_object"}))
         }
         Structured::None => None,
@@ -132,7 +180,7 @@ mod tests {
     }
 
     fn sent(config: &OpenAiConfig, wanted: &ChatRequest) -> Value {
-        serde_json::to_value(request(config, wanted)).unwrap()
+        serde_json::to_value(request(config, wanted).unwrap()).unwrap()
     }
 
     #[test]

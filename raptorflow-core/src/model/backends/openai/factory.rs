@@ -73,7 +73,9 @@ impl ModelFactory for OpenAiFactory {
         }
         config.structured = self.structured;
         config.organization.clone_from(&settings.organization);
+        config.project.clone_from(&settings.project);
         config.headers.clone_from(&settings.headers);
+        config.profiles.clone_from(&settings.profiles);
         let key = match self.key {
             Some(name) => secrets.get(name).await?,
             None => None,

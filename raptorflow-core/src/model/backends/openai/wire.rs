@@ -1,7 +1,11 @@
 //! OpenAI's JSON: what is sent and what a chunk of the answer holds.
 
-use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, fmt};
+
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+
+use crate::{model::Effort, types::Media};
 
 #[derive(Serialize)]
 pub(super) struct Request<'a> {
@@ -15,6 +19,16 @@ pub(super) struct Request<'a> {
     pub(super) response_format: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) temperature: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) top_p: Option<f32>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub(super) stop: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reasoning_effort: Option<Effort>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parallel_tool_calls: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_completion_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,21 +46,71 @@ pub(super) struct StreamOptions {
 #[serde(tag = "role", rename_all = "snake_case")]
 pub(super) enum Outgoing<'a> {
     System {
-        content: String,
+        content: Cow<'a, str>,
     },
     User {
-        content: String,
+        content: Content<'a>,
     },
     Assistant {
         /// `null` beside tool calls, which hosts accept where they refuse an empty text.
-        content: Option<String>,
+        content: Option<Cow<'a, str>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         tool_calls: Vec<Call<'a>>,
     },
     Tool {
         tool_call_id: &'a str,
-        content: String,
+        content: Cow<'a, str>,
     },
+}
+
+/// What a user says: a text, or parts where there is more than text.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Content<'a> {
+    Text(Cow<'a, str>),
+    Parts(Vec<ContentPart<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum ContentPart<'a> {
+    Text { text: Cow<'a, str> },
+    ImageUrl { image_url: ImageUrl<'a> },
+    File { file: File<'a> },
+}
+
+#[derive(Serialize)]
+pub(super) struct ImageUrl<'a> {
+    pub(super) url: MediaUrl<'a>,
+}
+
+#[derive(Serialize)]
+pub(super) struct File<'a> {
+    pub(super) filename: &'a str,
+    pub(super) file_data: MediaUrl<'a>,
+}
+
+/// The address of media; bytes become a `data:` address, which is written without being put together first.
+pub(super) struct MediaUrl<'a>(pub(super) &'a Media);
+
+impl fmt::Display for MediaUrl<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.media_type(), self.0.base64()) {
+            (Some(kind), Some(base64)) => {
+                f.write_str("data:")?;
+                f.write_str(kind)?;
+                f.write_str(";base64,")?;
+                f.write_str(base64)
+            }
+            _ => f.write_str(self.0.address().unwrap_or_default()),
+        }
+    }
+}
+
+impl Serialize for MediaUrl<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 #[derive(Serialize)]
@@ -60,7 +124,7 @@ pub(super) struct Call<'a> {
 #[derive(Serialize)]
 pub(super) struct CalledFunction<'a> {
     pub(super) name: &'a str,
-    pub(super) arguments: String,
+    pub(super) arguments: Cow<'a, str>,
 }
 
 #[derive(Serialize)]

@@ -12,14 +12,14 @@ use raptorflow_core::{
     },
     storage::{Capability, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, Storage},
     testing::conformance::{
-        Case, EventSubject, LexicalSubject, StorageSubject, Subject, VectorSubject, chat_cases, event_cases,
-        lexical_cases, storage_cases, vector_cases,
+        Case, EventSubject, LexicalSubject, StorageSubject, Subject, VectorSubject, chat_cases,
+        embedder_cases, embedding_cases, event_cases, lexical_cases, storage_cases, vector_cases,
     },
 };
 use raptorflow_tests::postgres::Server;
 use tempfile::TempDir;
 
-use crate::{archive, chat};
+use crate::{archive, chat, embedding};
 
 /// A backend of one contract and how to get a fresh place of it.
 pub(crate) struct Backend<S> {
@@ -46,12 +46,23 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
         Backend { contract: "vector", name: "hnsw_walk", fresh: || Ok(hnsw(walking())) },
     ];
     let chat = chat::backends();
+    let (embedding, embedder) = (embedding::models(), embedding::embedders());
     let required: Vec<&str> = required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    let known: Vec<&str> =
-        [names(&storage), names(&event), names(&chat), names(&lexical), names(&vector)].concat();
+    let known: Vec<&str> = [
+        names(&storage),
+        names(&event),
+        names(&chat),
+        names(&embedding),
+        names(&embedder),
+        names(&lexical),
+        names(&vector),
+    ]
+    .concat();
     let mut trials = of_contract(&storage, &[storage_cases(), archive::cases()].concat(), &required);
     trials.extend(of_contract(&event, &event_cases(), &required));
     trials.extend(of_contract(&chat, &chat_cases(), &required));
+    trials.extend(of_contract(&embedding, &embedding_cases(), &required));
+    trials.extend(of_contract(&embedder, &embedder_cases(), &required));
     trials.extend(of_contract(&lexical, &lexical_cases(), &required));
     trials.extend(of_contract(&vector, &vector_cases(), &required));
     trials.extend(required.into_iter().filter(|name| !known.contains(name)).map(unknown));

@@ -10,6 +10,7 @@ mod archive;
 mod backends;
 mod chat;
 mod child;
+mod embedding;
 mod model;
 #[cfg(unix)]
 mod postgres;

@@ -8,6 +8,7 @@
 )]
 
 mod anthropic;
+mod embeddings;
 mod failures;
 mod media;
 mod openai;

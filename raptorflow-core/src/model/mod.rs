@@ -6,10 +6,11 @@
 mod backends;
 mod bind;
 mod chat;
+mod embedding;
 #[cfg(feature = "http")]
 #[cfg_attr(
     not(any(feature = "model-openai", feature = "model-anthropic")),
-    allow(dead_code, unused_imports, reason = "a build with the client alone is for backends of one's own")
+    allow(dead_code, unused_imports, reason = "a build with the client alone has embeddings and no chat")
 )]
 mod http;
 mod info;
@@ -33,6 +34,9 @@ pub use backends::openai::{LimitField, OpenAiConfig, OpenAiModel, Structured};
 pub use backends::{canned::CannedModel, function::FunctionModel, offline::OfflineModel};
 pub use bind::bind_stream;
 pub use chat::{ChatModel, ChatStream, Model};
+pub use embedding::{EmbeddingAnswer, EmbeddingInfo, EmbeddingModel, EmbeddingPurpose};
+#[cfg(feature = "http")]
+pub use embedding::{EmbeddingConfig, EmbeddingWire, HttpEmbeddingModel};
 #[cfg(feature = "http")]
 pub use http::{HttpBody, HttpClient, HttpConfig, HttpRequest, HttpResponse, ReqwestClient};
 pub use info::{ModelAbilities, ModelInfo};

@@ -31,9 +31,10 @@ impl Corpus for () {
 /// Turns text into vectors.
 ///
 /// # Contract
-/// - `embed_documents` gives one vector per text, in order; no texts give no vectors.
+/// - `embed_documents` gives one vector per text, in order, and none for no texts.
 /// - vectors have `dimension` finite numbers, not all zero.
-/// - `identity` changes whenever the vector of some text would; vectors of two identities are never compared.
+/// - `identity` changes whenever the vector of some text would, and stays the same for one embedder; vectors of two
+///   identities are never compared.
 /// - both ways may wait and fail; neither keeps what it was given.
 #[async_trait]
 pub trait Embedder: fmt::Debug + Send + Sync + 'static {
@@ -48,6 +49,11 @@ pub trait Embedder: fmt::Debug + Send + Sync + 'static {
     /// It decides the default [`crate::rag::Mode`]: vectors that only repeat what words say make a fused search worse.
     fn semantic(&self) -> bool {
         true
+    }
+
+    /// How many texts [`embed_documents`](Self::embed_documents) should get at once; 64 by default.
+    fn batch(&self) -> usize {
+        64
     }
 
     /// The vectors of texts that are kept.
@@ -69,6 +75,10 @@ impl<E: Embedder + ?Sized> Embedder for Arc<E> {
 
     fn semantic(&self) -> bool {
         (**self).semantic()
+    }
+
+    fn batch(&self) -> usize {
+        (**self).batch()
     }
 
     async fn embed_documents(&self, ctx: &Context, texts: &[&str]) -> Result<Vec<Vec<f32>>> {

@@ -32,8 +32,6 @@ use crate::{
 /// How many documents, and how many of their chunks, are on their way at once; this bounds the memory.
 const BATCH_DOCUMENTS: usize = 64;
 const BATCH_CHUNKS: usize = 256;
-/// How many texts an embedder gets at once.
-const EMBED_TEXTS: usize = 64;
 /// Texts above this, in bytes, are cut on a blocking thread.
 const BLOCKING_TEXT: usize = 64 << 10;
 
@@ -304,7 +302,7 @@ impl Work<'_> {
             .flat_map(|prepared| prepared.texts.iter().map(String::as_str))
             .collect();
         let mut embedded = Vec::with_capacity(foreign.len());
-        for texts in foreign.chunks(EMBED_TEXTS) {
+        for texts in foreign.chunks(kb.embedder().batch().max(1)) {
             let work = embed_checked(ctx, kb.embedder().as_ref(), texts);
             embedded.extend(ctx.bound("rag.ingest", work).await??);
         }

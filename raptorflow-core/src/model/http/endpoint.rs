@@ -3,14 +3,14 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tracing::Instrument as _;
 
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
         ChatRequest, ChatStream, ToolChoice, bind_stream,
-        http::{Dialect, HttpClient, HttpRequest, Origin, answer_parts},
+        http::{Dialect, HttpClient, HttpRequest, HttpResponse, Origin, answer_parts},
     },
     runtime::{Context, names},
     security::Secret,
@@ -63,31 +63,64 @@ impl Endpoint {
         body: &impl Serialize,
         dialect: impl FnOnce(Origin) -> D,
     ) -> Result<ChatStream> {
-        let body = serde_json::to_vec(body).map(Bytes::from).map_err(|err| {
-            Error::new(ErrorKind::Internal, "model.stream", "the request does not become JSON").caused_by(err)
-        })?;
-        let mut headers = self.headers.clone();
-        headers.push(("content-type".to_owned(), Secret::new("application/json")));
-        headers.push(("accept".to_owned(), Secret::new("text/event-stream")));
-        headers.extend(
-            ctx.idempotency_key().map(|key| ("idempotency-key".to_owned(), Secret::new(visible(key)))),
-        );
-        let secrets = self.headers.iter().map(|(_, value)| value.clone()).collect();
-        let origin = Origin {
-            model: Arc::clone(&self.model),
-            host: Arc::clone(&self.host),
-            sent: body.clone(),
-            secrets,
-        };
-        let request = HttpRequest { url: self.url.clone(), headers, body };
+        let key = ctx.idempotency_key().map(|key| ("idempotency-key".to_owned(), Secret::new(visible(key))));
+        let (request, origin) = self.request("model.stream", body, "text/event-stream", key)?;
         let span = tracing::debug_span!(names::MODEL_STREAM, model = %self.model);
         let response = async {
-            let response =
-                self.http.post(ctx, request).await.map_err(|err| err.with("model", &self.model))?;
+            let response = self.send(ctx, request).await?;
             origin.accept(ctx, response).await
         };
         let response = response.instrument(span).await?;
         Ok(bind_stream(ctx, &self.model, answer_parts(response.body, dialect(origin))))
+    }
+
+    /// Sends a body and reads the answer as one JSON value.
+    ///
+    /// It has no idempotency key: one step may ask for several such answers, and each has a body of its own.
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        ctx: &Context,
+        operation: &'static str,
+        body: &impl Serialize,
+    ) -> Result<T> {
+        let (request, origin) = self.request(operation, body, "application/json", None)?;
+        let response = self.send(ctx, request).await?;
+        origin.accept_json(ctx, response).await
+    }
+
+    /// Something that the host answered and that does not fit.
+    pub(crate) fn malformed(&self, operation: &'static str, message: &'static str) -> Error {
+        Error::new(ErrorKind::InvalidOutput, operation, message)
+            .with("model", &self.model)
+            .with("host", &self.host)
+    }
+
+    async fn send(&self, ctx: &Context, request: HttpRequest) -> Result<HttpResponse> {
+        self.http.post(ctx, request).await.map_err(|err| err.with("model", &self.model))
+    }
+
+    fn request(
+        &self,
+        operation: &'static str,
+        body: &impl Serialize,
+        accept: &str,
+        key: Option<(String, Secret)>,
+    ) -> Result<(HttpRequest, Origin)> {
+        let body = serde_json::to_vec(body).map(Bytes::from).map_err(|err| {
+            Error::new(ErrorKind::Internal, operation, "the request does not become JSON").caused_by(err)
+        })?;
+        let mut headers = self.headers.clone();
+        headers.push(("content-type".to_owned(), Secret::new("application/json")));
+        headers.push(("accept".to_owned(), Secret::new(accept)));
+        headers.extend(key);
+        let origin = Origin {
+            operation,
+            model: Arc::clone(&self.model),
+            host: Arc::clone(&self.host),
+            sent: body.clone(),
+            secrets: self.headers.iter().map(|(_, value)| value.clone()).collect(),
+        };
+        Ok((HttpRequest { url: self.url.clone(), headers, body }, origin))
     }
 }
 

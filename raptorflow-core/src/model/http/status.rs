@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
@@ -16,6 +17,8 @@ use crate::{
 
 /// How much of a refusal is read, in bytes.
 const MAX_BODY: usize = 64 << 10;
+/// How much of an answer that is no stream is read, in bytes.
+const MAX_ANSWER: usize = 64 << 20;
 /// How much of a provider's own message is kept, in characters.
 const MAX_MESSAGE: usize = 300;
 /// A run of this many characters that the request has too is taken for an echo of the prompt.
@@ -26,6 +29,8 @@ const MIN_SECRET: usize = 6;
 /// Who answers, and what must not show in its errors.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
+    /// What was asked for, such as `model.stream`.
+    pub(crate) operation: &'static str,
     /// The model, `provider:model`.
     pub(crate) model: std::sync::Arc<str>,
     /// The host and port.
@@ -38,7 +43,7 @@ pub(crate) struct Origin {
 
 impl Origin {
     fn error(&self, kind: ErrorKind, message: &'static str) -> Error {
-        Error::new(kind, "model.stream", message).with("model", &self.model).with("host", &self.host)
+        Error::new(kind, self.operation, message).with("model", &self.model).with("host", &self.host)
     }
 
     /// Something that does not fit the wire format.
@@ -54,10 +59,49 @@ impl Origin {
         {
             return Ok(response);
         }
+        Err(self.refused(ctx, &kind, response).await)
+    }
+
+    /// The JSON value of an answer that is not a stream, or the error that it is.
+    pub(crate) async fn accept_json<T: DeserializeOwned>(
+        &self,
+        ctx: &Context,
+        response: HttpResponse,
+    ) -> Result<T> {
+        if !(200..300).contains(&response.status) {
+            let kind = response.header("content-type").unwrap_or_default().to_ascii_lowercase();
+            return Err(self.refused(ctx, &kind, response).await);
+        }
+        let body = ctx.bound(self.operation, self.whole(response)).await??;
+        // The message of serde may hold text of the answer.
+        serde_json::from_slice(&body).map_err(|err| {
+            self.malformed("the answer is not the expected JSON; is the base URL that of the API?")
+                .with("bytes", body.len())
+                .with("line", err.line())
+                .with("column", err.column())
+        })
+    }
+
+    async fn refused(&self, ctx: &Context, content_type: &str, response: HttpResponse) -> Error {
         let status = response.status;
         let pause = retry_after(ctx, &response);
-        let body = ctx.bound("model.stream", read(response)).await?;
-        Err(self.refusal(status, &kind, &body, pause))
+        match ctx.bound(self.operation, read(response)).await {
+            Ok(body) => self.refusal(status, content_type, &body, pause),
+            Err(err) => err,
+        }
+    }
+
+    async fn whole(&self, mut response: HttpResponse) -> Result<BytesMut> {
+        let mut whole = BytesMut::new();
+        while let Some(piece) = response.body.next().await {
+            let piece = piece.map_err(|err| err.with("model", &self.model))?;
+            if whole.len() + piece.len() > MAX_ANSWER {
+                let err = self.error(ErrorKind::LimitExceeded, "the answer is too long");
+                return Err(err.with("max_bytes", MAX_ANSWER));
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole)
     }
 
     fn refusal(&self, status: u16, content_type: &str, body: &[u8], pause: Option<Duration>) -> Error {

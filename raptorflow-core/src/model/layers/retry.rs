@@ -96,6 +96,37 @@ impl RetryLayer {
         self
     }
 
+    /// Does some work for a model until it succeeds, or trying again no longer helps.
+    pub(crate) async fn run<T, F>(
+        &self,
+        ctx: &Context,
+        model: &str,
+        mut work: impl FnMut() -> F + Send,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        let mut failures = 0;
+        loop {
+            let err = match work().await {
+                Ok(done) => return Ok(done),
+                Err(err) => err,
+            };
+            failures += 1;
+            let Some(pause) = self.pause(ctx, &err, failures) else {
+                return Err(given_up(err, failures));
+            };
+            tracing::debug!(
+                model,
+                failures,
+                kind = err.kind().code(),
+                pause_ms = pause.as_millis(),
+                "a call of a model failed and is tried again"
+            );
+            ctx.bound("model.retry", ctx.runtime().clock().sleep(pause)).await?;
+        }
+    }
+
     /// How long to wait after a number of failed tries; `None` when the call is not tried again.
     fn pause(&self, ctx: &Context, err: &Error, failures: u32) -> Option<Duration> {
         if failures >= self.attempts || err.operation() == HELD_BACK {
@@ -144,25 +175,7 @@ impl ChatModel for Retrying {
     }
 
     async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
-        let mut failures = 0;
-        loop {
-            let err = match self.once(ctx, request).await {
-                Ok(stream) => return Ok(stream),
-                Err(err) => err,
-            };
-            failures += 1;
-            let Some(pause) = self.layer.pause(ctx, &err, failures) else {
-                return Err(given_up(err, failures));
-            };
-            tracing::debug!(
-                model = %self.inner.info().name,
-                failures,
-                kind = err.kind().code(),
-                pause_ms = pause.as_millis(),
-                "a call of a model failed and is tried again"
-            );
-            ctx.bound("model.retry", ctx.runtime().clock().sleep(pause)).await?;
-        }
+        self.layer.run(ctx, &self.inner.info().name, || self.once(ctx, request)).await
     }
 }
 

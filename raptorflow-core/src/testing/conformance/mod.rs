@@ -18,6 +18,7 @@
 
 mod case;
 mod chat;
+mod embedding;
 mod event;
 mod lexical;
 mod storage;
@@ -25,6 +26,9 @@ mod vector;
 
 pub use case::{Case, Running, Subject};
 pub use chat::{ChatPlace, ChatSubject, Situation, chat_cases};
+pub use embedding::{
+    EmbedderSubject, EmbeddingPlace, EmbeddingSituation, EmbeddingSubject, embedder_cases, embedding_cases,
+};
 pub use event::{EventSubject, event_cases};
 pub use lexical::{LexicalSubject, lexical_cases};
 pub use storage::{StorageSubject, storage_cases};

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     economics::{
         BudgetConfig, Cap, Payer, Scope, Window,
-        books::{Books, Sum},
+        books::{Books, Held, Standing, Sum, Total},
+        scope::Periods,
     },
     error::{Error, ErrorKind},
     types::{Money, Timestamp},
@@ -92,19 +93,19 @@ pub(super) fn admit(
     estimate: &Estimate,
     at: Timestamp,
 ) -> Result<(), No> {
+    let periods = Periods::of(at);
     for scope in payer.scopes() {
-        for window in Window::ALL {
-            let cap = books.cap(&scope, window).unwrap_or_else(|| config.cap(&scope, window));
-            fits(config, books, &scope, window, cap, estimate, at).map_err(No::Refused)?;
+        let standing = books.standing(&scope, periods);
+        for total in &standing.windows {
+            fits(config, &scope, total, standing.held, estimate).map_err(No::Refused)?;
         }
     }
     let Some(free) = config.approval_above else { return Ok(()) };
-    let run = Scope::Run(payer.run);
+    let Standing { windows: [total, ..], held, approved } = books.standing(&Scope::Run(payer.run), periods);
     let wanted = priced(estimate).map_err(No::Refused)?;
-    let committed =
-        i128::from(books.spent(&run, Window::Total, at).micros).saturating_add(books.held(&run).micros);
+    let committed = i128::from(total.spent.micros).saturating_add(held.micros);
     let needed = committed.saturating_add(i128::from(wanted.micros));
-    if needed <= i128::from(books.approved(&run).unwrap_or(0).max(free.micros)) {
+    if needed <= i128::from(approved.unwrap_or(0).max(free.micros)) {
         return Ok(());
     }
     let money = |micros: i128| Money::new(i64::try_from(micros).unwrap_or(i64::MAX), config.currency);
@@ -133,17 +134,16 @@ pub(super) fn fits_request(config: &BudgetConfig, estimate: &Estimate) -> Result
 
 fn fits(
     config: &BudgetConfig,
-    books: &Books,
     scope: &Scope,
-    window: Window,
-    cap: Cap,
+    total: &Total,
+    held: Held,
     estimate: &Estimate,
-    at: Timestamp,
 ) -> Result<(), Error> {
+    let Total { window, spent, .. } = *total;
+    let cap = total.cap.unwrap_or_else(|| config.cap(scope, window));
     if cap == Cap::NONE {
         return Ok(());
     }
-    let (spent, held) = (books.spent(scope, window, at), books.held(scope));
     let over = |used: i128, held: i128, wanted: i128, cap: i128| {
         used.saturating_add(held).saturating_add(wanted) > cap
     };
@@ -200,11 +200,10 @@ pub(super) fn due_alerts(
     at: Timestamp,
 ) -> Vec<Alert> {
     let mut alerts = Vec::new();
+    let periods = Periods::of(at);
     for scope in scopes {
-        for window in Window::ALL {
-            let cap = books.cap(&scope, window).unwrap_or_else(|| config.cap(&scope, window));
-            let spent = books.spent(&scope, window, at);
-            let told = books.told(&scope, window, at);
+        for Total { window, spent, told, cap } in books.standing(&scope, periods).windows {
+            let cap = cap.unwrap_or_else(|| config.cap(&scope, window));
             for percent in
                 THRESHOLDS.into_iter().filter(|percent| *percent > told && reached(cap, spent, *percent))
             {

@@ -12,6 +12,7 @@ use crate::{
     economics::{
         Cap, Payer, Scope, Window,
         fact::{Fact, Ticket},
+        scope::Periods,
     },
     types::{Currency, Money, Timestamp},
 };
@@ -67,14 +68,14 @@ pub(super) struct Account {
 }
 
 impl Account {
-    fn counter(&mut self, window: Window, at: Timestamp) -> &mut Counter {
+    fn counter(&mut self, window: Window, periods: Periods) -> &mut Counter {
         let [total, day, month] = &mut self.counters;
         let counter = match window {
             Window::Total => total,
             Window::Day => day,
             Window::Month => month,
         };
-        let period = window.period(at);
+        let period = periods.at(window);
         if counter.period != period {
             *counter = Counter { period, ..Counter::default() };
         }
@@ -89,6 +90,27 @@ impl Account {
             Window::Month => month,
         }
     }
+}
+
+/// How a scope stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    /// In the order of [`Window::ALL`].
+    pub(super) windows: [Total; 3],
+    pub(super) held: Held,
+    /// Up to what a run was approved, in millionths.
+    pub(super) approved: Option<i64>,
+}
+
+/// What a scope spent in the present period of a window.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Total {
+    pub(super) window: Window,
+    pub(super) spent: Sum,
+    /// The highest percentage that was told of a cap.
+    pub(super) told: u8,
+    /// The cap that was set, if one was.
+    pub(super) cap: Option<Cap>,
 }
 
 /// A reservation that is open.
@@ -190,31 +212,15 @@ impl Books {
         self.currency
     }
 
-    pub(super) fn spent(&self, scope: &Scope, window: Window, at: Timestamp) -> Sum {
-        // A counter of an earlier period is empty now; `counter` says so without a change of the account itself.
-        let counters = self.accounts.get(scope).map(|account| account.counters).unwrap_or_default();
-        Account { counters, ..Account::default() }.counter(window, at).spent
-    }
-
-    pub(super) fn held(&self, scope: &Scope) -> Held {
-        self.accounts.get(scope).map_or_else(Held::default, |account| account.held)
-    }
-
-    /// The cap that was set for a scope, if one was.
-    pub(super) fn cap(&self, scope: &Scope, window: Window) -> Option<Cap> {
-        let caps = self.accounts.get(scope).map(|account| account.caps).unwrap_or_default();
-        *Account { caps, ..Account::default() }.cap(window)
-    }
-
-    /// Up to what a run was approved, in millionths.
-    pub(super) fn approved(&self, scope: &Scope) -> Option<i64> {
-        self.accounts.get(scope).and_then(|account| account.approved)
-    }
-
-    /// The highest percentage that was told of a cap in the period of a time.
-    pub(super) fn told(&self, scope: &Scope, window: Window, at: Timestamp) -> u8 {
-        let counters = self.accounts.get(scope).map(|account| account.counters).unwrap_or_default();
-        Account { counters, ..Account::default() }.counter(window, at).told
+    /// How a scope stands in the periods of a time; one that is not known has spent nothing.
+    pub(super) fn standing(&self, scope: &Scope, periods: Periods) -> Standing {
+        // A copy, because a counter of an earlier period is empty now, and only `counter` knows.
+        let mut account = self.accounts.get(scope).cloned().unwrap_or_default();
+        let windows = Window::ALL.map(|window| {
+            let Counter { spent, told, .. } = *account.counter(window, periods);
+            Total { window, spent, told, cap: *account.cap(window) }
+        });
+        Standing { windows, held: account.held, approved: account.approved }
     }
 
     pub(super) fn is_open(&self, ticket: Ticket) -> bool {
@@ -259,10 +265,11 @@ impl Books {
                 self.change_hold(*ticket, None, undo);
                 let micros = spending.cost.map_or(0, |cost| cost.micros);
                 let sum = Sum { micros, tokens: spending.usage.total_tokens() };
+                let periods = Periods::of(at);
                 for scope in spending.payer.scopes() {
                     self.change_account(scope, undo, |account| {
                         for window in Window::ALL {
-                            account.counter(window, at).spent.add(sum);
+                            account.counter(window, periods).spent.add(sum);
                         }
                         account.last = at;
                     });
@@ -271,7 +278,7 @@ impl Books {
             Fact::Released { ticket } => self.change_hold(*ticket, None, undo),
             Fact::Alerted { scope, window, percent } => {
                 self.change_account(scope.clone(), undo, |account| {
-                    account.counter(*window, at).told = *percent;
+                    account.counter(*window, Periods::of(at)).told = *percent;
                 });
             }
             Fact::CapSet { scope, window, cap } => {
@@ -279,7 +286,7 @@ impl Books {
                 self.change_account(scope.clone(), undo, |account| {
                     *account.cap(*window) = Some(*cap);
                     // What was told was told of another cap.
-                    account.counter(*window, at).told = 0;
+                    account.counter(*window, Periods::of(at)).told = 0;
                     account.last = at;
                 });
             }

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use futures_util::poll;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot};
 
 use crate::{
@@ -75,8 +76,12 @@ impl Desk {
             !std::mem::replace(&mut queue.working, true)
         };
         if begin {
-            let work = Working { desk: Arc::clone(self), done: false };
-            self.runtime.tasks().spawn("ledger.write", work.run());
+            let mut work = Box::pin(Working { desk: Arc::clone(self), done: false }.run());
+            // A ledger in memory is written before this comes back; one that takes time gets a task, so that what was
+            // queued is carried out also when this caller goes away.
+            if poll!(&mut work).is_pending() {
+                self.runtime.tasks().spawn("ledger.write", work);
+            }
         }
         answer.await.map_err(|_| stopped())?
     }
@@ -102,22 +107,28 @@ struct Working {
 impl Working {
     async fn run(mut self) {
         let desk = Arc::clone(&self.desk);
-        loop {
-            let ops: Vec<Op> = {
-                let mut queue = desk.queue();
-                let count = queue.ops.len().min(BATCH);
-                if count == 0 {
-                    queue.working = false;
-                    self.done = true;
-                    return;
-                }
-                queue.ops.drain(..count).collect()
-            };
+        while let Some(ops) = self.next() {
             let alerts = carry_out(&mut *desk.ledger.lock().await, &desk.config, ops).await;
             if let Some(tell) = &desk.tell {
                 alerts.iter().for_each(|alert| tell(&desk.tenant, alert));
             }
+            if !desk.queue().ops.is_empty() {
+                // So that nobody works for all others without end while his own answer is there.
+                tokio::task::yield_now().await;
+            }
         }
+    }
+
+    /// What is queued, a batch at most; `None` when there is nothing, and then the work is done.
+    fn next(&mut self) -> Option<Vec<Op>> {
+        let mut queue = self.desk.queue();
+        let count = queue.ops.len().min(BATCH);
+        if count > 0 {
+            return Some(queue.ops.drain(..count).collect());
+        }
+        queue.working = false;
+        self.done = true;
+        None
     }
 }
 

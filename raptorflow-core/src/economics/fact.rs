@@ -94,9 +94,16 @@ pub(super) struct Entry {
 }
 
 pub(super) fn encode(at: Timestamp, facts: &[Fact]) -> Result<Vec<Bytes>> {
+    /// As [`Entry`], of a fact that somebody else keeps.
+    #[derive(Serialize)]
+    struct Written<'a> {
+        version: u32,
+        at: Timestamp,
+        #[serde(flatten)]
+        fact: &'a Fact,
+    }
     let record = |fact: &Fact| {
-        let entry = Entry { version: VERSION, at, fact: fact.clone() };
-        serde_json::to_vec(&entry).map(Bytes::from).map_err(|err| {
+        serde_json::to_vec(&Written { version: VERSION, at, fact }).map(Bytes::from).map_err(|err| {
             Error::new(ErrorKind::Internal, "ledger.encode", "a fact cannot be written as JSON")
                 .caused_by(err)
         })

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     economics::{
         books::{Books, Kept, Undo},
         fact::{Entry, Fact, Ticket, decode, encode},
-        scope::month_name,
+        scope::{month_name, month_number},
     },
     error::{Error, ErrorKind, Result, Retry},
     runtime::{Context, Runtime},
@@ -45,6 +46,30 @@ struct Summary {
     books: Kept,
 }
 
+/// The last record of a stream.
+#[derive(Clone, Debug)]
+enum Last {
+    Record(Bytes),
+    /// As a summary has it.
+    Digest(Digest),
+}
+
+impl Last {
+    fn is(&self, data: &Bytes) -> bool {
+        match self {
+            Self::Record(record) => record == data,
+            Self::Digest(digest) => Digest::of(data) == *digest,
+        }
+    }
+
+    fn digest(&self) -> Digest {
+        match self {
+            Self::Record(record) => Digest::of(record),
+            Self::Digest(digest) => *digest,
+        }
+    }
+}
+
 /// How an append ended.
 #[derive(Debug)]
 pub(super) enum Appended {
@@ -64,7 +89,9 @@ pub(super) struct Ledger {
     stream: String,
     length: u64,
     /// The last record that was read or written, to see that the stream is still the same.
-    last: Option<Digest>,
+    last: Option<Last>,
+    /// The number of the month for which the stream was last found to be right.
+    month: Option<i32>,
     /// The stream that goes on with the books, when this one is closed.
     next: Option<String>,
     /// How many facts there were since a summary was kept.
@@ -84,6 +111,7 @@ impl Ledger {
             stream: String::new(),
             length: 0,
             last: None,
+            month: None,
             next: None,
             unsummarized: 0,
             anchor,
@@ -107,6 +135,7 @@ impl Ledger {
 
     async fn reload(&mut self) -> Result<()> {
         self.stream.clear();
+        self.month = None;
         let summary = match self.storage.get_json::<Summary>(&self.ctx, SUMMARY).await {
             Ok(summary) => summary.map(|(summary, _)| summary),
             // It is only there to be quick.
@@ -114,11 +143,15 @@ impl Ledger {
             Err(err) => return Err(err),
         };
         let fits = match &summary {
-            Some(summary) => self.ends_with(&summary.stream, summary.length, summary.last).await?,
+            Some(summary) => {
+                self.ends_with(&summary.stream, summary.length, &Last::Digest(summary.last)).await?
+            }
             None => false,
         };
         let (stream, length, last, books) = match summary.filter(|_| fits) {
-            Some(summary) => (summary.stream, summary.length, Some(summary.last), Books::of(summary.books)),
+            Some(summary) => {
+                (summary.stream, summary.length, Some(Last::Digest(summary.last)), Books::of(summary.books))
+            }
             None => (self.newest_stream().await?, 0, None, Books::default()),
         };
         (self.length, self.last, self.books, self.next, self.unsummarized) = (length, last, books, None, 0);
@@ -140,16 +173,16 @@ impl Ledger {
         }
     }
 
-    /// Whether the record before a length has this digest.
-    async fn ends_with(&self, stream: &str, length: u64, last: Digest) -> Result<bool> {
+    /// Whether the record before a length is this one.
+    async fn ends_with(&self, stream: &str, length: u64, last: &Last) -> Result<bool> {
         let Some(before) = length.checked_sub(1) else { return Ok(false) };
         let records = self.storage.read(&self.ctx, stream, before, 1).await?;
-        Ok(records.first().is_some_and(|record| Digest::of(&record.data) == last))
+        Ok(records.first().is_some_and(|record| last.is(&record.data)))
     }
 
     /// Reads what others have added.
     pub(super) async fn sync(&mut self) -> Result<()> {
-        let same = match self.last {
+        let same = match &self.last {
             Some(last) => self.ends_with(&self.stream, self.length, last).await?,
             None => true,
         };
@@ -184,7 +217,7 @@ impl Ledger {
             _ => {}
         }
         self.length = record.sequence + 1;
-        self.last = Some(Digest::of(&record.data));
+        self.last = Some(Last::Record(record.data.clone()));
         self.unsummarized += 1;
     }
 
@@ -216,8 +249,14 @@ impl Ledger {
 
     /// Closes the stream when a later month has begun, and goes on in that of the month; says whether it did.
     pub(super) async fn turn(&mut self, at: Timestamp) -> Result<bool> {
+        let number = month_number(at);
+        if self.month == Some(number) {
+            return Ok(false);
+        }
         let month = format!("{PREFIX}{}", month_name(at));
         if month <= self.stream {
+            // It stays so: the ledger only goes on to later streams.
+            self.month = Some(number);
             return Ok(false);
         }
         // In the stream itself, so that nothing can follow that was meant for the month before.
@@ -242,12 +281,12 @@ impl Ledger {
                 return Appended::Failed(err, None);
             }
         };
-        let last = records.last().map(Digest::of);
+        let last = records.last().cloned().map(Last::Record);
         let append =
             Append { expected: Some(self.length), records: records.clone(), ..Append::to(&self.stream) };
         let err = match self.storage.append(&self.ctx, append).await {
             Ok(length) => {
-                (self.length, self.last) = (length, last.or(self.last));
+                (self.length, self.last) = (length, last.or_else(|| self.last.take()));
                 self.unsummarized += facts.len() as u64;
                 return Appended::Written;
             }
@@ -300,9 +339,9 @@ impl Ledger {
     /// Keeps a summary when there are enough facts since the last one; the more there is to write, the fewer.
     pub(super) async fn summarize(&mut self) {
         let enough = SUMMARIZE.max(self.books.size() as u64);
-        let Some(last) = self.last.filter(|_| self.unsummarized >= enough) else { return };
-        let summary =
-            Summary { stream: self.stream.clone(), length: self.length, last, books: self.books.kept() };
+        let Some(last) = self.last.as_ref().filter(|_| self.unsummarized >= enough) else { return };
+        let (stream, last) = (self.stream.clone(), last.digest());
+        let summary = Summary { stream, length: self.length, last, books: self.books.kept() };
         self.unsummarized = 0;
         if let Err(err) = self.storage.put_json(&self.ctx, SUMMARY, &summary, Expect::Any).await {
             // The ledger is complete without it.

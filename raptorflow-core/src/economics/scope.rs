@@ -35,6 +35,27 @@ impl fmt::Display for Scope {
     }
 }
 
+/// The periods of every window that a time is in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Periods([i32; 3]);
+
+impl Periods {
+    /// Of a time.
+    pub(super) fn of(at: Timestamp) -> Self {
+        Self(Window::ALL.map(|window| window.period(at)))
+    }
+
+    /// That of a window.
+    pub(super) fn at(self, window: Window) -> i32 {
+        let Self([total, day, month]) = self;
+        match window {
+            Window::Total => total,
+            Window::Day => day,
+            Window::Month => month,
+        }
+    }
+}
+
 /// Over what time spending is counted; days and months are those of UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -11,9 +11,10 @@ use crate::{
     economics::{
         Alert, Approval, BudgetConfig, Cap, Estimate, Payer, Scope, Spending, Window,
         admit::{No, admit, due_alerts},
-        books::{Held, Sum, Undo},
+        books::{self, Held, Sum, Undo},
         fact::{Fact, Ticket},
         ledger::{ATTEMPTS, Appended, Ledger, Place, outrun},
+        scope::Periods,
     },
     error::{Error, ErrorKind, Result},
     types::{Money, RunId, Timestamp, Usage},
@@ -239,7 +240,12 @@ fn decide(
             Ok(Answer::Done { alerts: Vec::new() })
         }
         Want::SetCap { scope, window, cap } => {
-            let before = ledger.books.told(scope, *window, at);
+            let [total, day, month] = ledger.books.standing(scope, Periods::of(at)).windows.map(|it| it.told);
+            let before = match window {
+                Window::Total => total,
+                Window::Day => day,
+                Window::Month => month,
+            };
             record(ledger, draft, at, Fact::CapSet { scope: scope.clone(), window: *window, cap: *cap });
             let mut alerts = alert(ledger, config, draft, vec![scope.clone()], at);
             // What was told of the old cap is not told again of the new one.
@@ -338,12 +344,12 @@ fn alert(
 }
 
 fn standing(ledger: &Ledger, config: &BudgetConfig, scope: &Scope, at: Timestamp) -> Standing {
-    let books = &ledger.books;
+    let books::Standing { windows, held, approved } = ledger.books.standing(scope, Periods::of(at));
     Standing {
         at,
-        spent: Window::ALL.map(|window| books.spent(scope, window, at)),
-        caps: Window::ALL.map(|window| books.cap(scope, window).unwrap_or_else(|| config.cap(scope, window))),
-        held: books.held(scope),
-        approved: books.approved(scope),
+        spent: windows.map(|total| total.spent),
+        caps: windows.map(|total| total.cap.unwrap_or_else(|| config.cap(scope, total.window))),
+        held,
+        approved,
     }
 }

@@ -3,7 +3,8 @@
 //! Row 4 of the house.
 //! A [`Secret`] wipes its memory and shows nothing of itself; a [`SecretStore`] finds one by name.
 //! A [`Redactor`] finds personal data in text, and [`Placeholders`] stand for it and are put back.
-//! Nothing here caches, rotates or writes secrets.
+//! [`CachedSecrets`] remembers those of a slower store, and keeps the one before valid for a time; nothing here writes
+//! secrets.
 //!
 //! ```
 //! use raptorflow_core::security::{EnvSecrets, SecretStore as _};
@@ -16,11 +17,13 @@
 //! ```
 
 mod backends;
+mod cached;
 mod patterns;
 mod redactor;
 mod secret;
 
 pub use backends::EnvSecrets;
+pub use cached::CachedSecrets;
 pub use patterns::PatternRedactor;
 pub use redactor::{Finding, Placeholders, Redactor};
 pub use secret::{Secret, SecretStore};

@@ -9,6 +9,7 @@
 
 mod agent_machine;
 mod agent_runs;
+mod ask;
 mod budget;
 mod combine;
 mod control;
@@ -18,6 +19,7 @@ mod layers;
 mod orchestration;
 mod ownership;
 mod packs;
+mod partial_json;
 mod privacy;
 mod public_api;
 mod questions;

@@ -10,7 +10,7 @@ use crate::{
     agent::{AgentBuilder, AgentSpec, Session},
     error::Result,
     journal::Fact,
-    types::{AgentId, Finish, Money, Passage, Usage},
+    types::{AgentId, Finish, Money, Passage, Schema, Usage},
 };
 
 /// What an agent is asked.
@@ -33,12 +33,26 @@ pub struct AgentInput {
     /// What it is a part of, said before the question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub background: Option<Arc<str>>,
+    /// The form of the answer, in place of the agent's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<AnswerForm>,
+}
+
+/// The form that whoever asks wants an answer in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerForm {
+    /// What fits.
+    pub schema: Schema,
+    /// How often an answer that does not fit is sent back; as the agent has it when `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repairs: Option<u32>,
 }
 
 impl AgentInput {
     /// A question to the agent as a whole.
     pub fn new(input: impl Into<Value>) -> Self {
-        Self { input: input.into(), capability: None, background: None }
+        Self { input: input.into(), capability: None, background: None, form: None }
     }
 
     /// One capability, with arguments that hold at least the goal.
@@ -50,6 +64,13 @@ impl AgentInput {
     #[must_use]
     pub fn with_background(mut self, background: impl Into<Arc<str>>) -> Self {
         self.background = Some(background.into());
+        self
+    }
+
+    /// Says in which form the answer is wanted.
+    #[must_use]
+    pub fn with_form(mut self, schema: Schema) -> Self {
+        self.form = Some(AnswerForm { schema, repairs: None });
         self
     }
 

@@ -8,8 +8,8 @@ use tracing::Instrument as _;
 
 use crate::{
     agent::{
-        Actor as _, AgentInput, AgentOutput, AgentRun, AgentSpec, Capability, Command, LlmAgent, Retrieval,
-        Session,
+        Actor as _, AgentInput, AgentOutput, AgentRun, AgentSpec, Capability, Command, LlmAgent, Piece,
+        Retrieval, Session,
     },
     error::{Error, ErrorKind, Result},
     event::{Event, EventKind, Status},
@@ -139,6 +139,7 @@ impl Driver<'_> {
                     };
                     // The agent is above its call, and pays for it.
                     let ctx = self.keyed(run.steps(), "/model").with_agent(&self.agent.spec().name);
+                    self.session.tell(Piece::Asked { attempt: run.steps().saturating_add(1) }).await;
                     let (fact, executed) = self.call_model(&ctx, model, request).await?;
                     self.record(&mut run, fact, executed).await?;
                 }
@@ -209,10 +210,13 @@ impl Driver<'_> {
         let mut stream = model.stream(ctx, request).await?;
         while let Some(part) = stream.next().await {
             let part = part?;
-            if self.session.content()
-                && let StreamPart::Text { text } = &part
-            {
-                self.publish_text(text).await?;
+            if let StreamPart::Text { text } = &part {
+                if self.session.content() {
+                    self.publish_text(text).await?;
+                }
+                if self.session.is_read() {
+                    self.session.tell(Piece::Text(text.clone())).await;
+                }
             }
             answer.push(part)?;
         }

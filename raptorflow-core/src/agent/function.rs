@@ -87,7 +87,9 @@ impl Actor for FunctionAgent {
             // Everything is recorded: nothing runs again, and nothing is told twice.
             return Ok(AgentOutput::new(value));
         }
-        let schema = capability.map(|capability| &capability.output).or(self.spec.output.as_ref());
+        let form = input.form.as_ref().map(|form| &form.schema);
+        let own = capability.map(|capability| &capability.output).or(self.spec.output.as_ref());
+        let schema = form.or(own);
         let session = driver::timed(session, &self.spec, capability);
         let work = async {
             let ctx = session.ctx();

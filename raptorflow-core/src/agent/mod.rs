@@ -17,7 +17,7 @@ mod run;
 mod session;
 mod spec;
 
-pub use actor::{Actor, Agent, AgentInput, AgentOutput};
+pub use actor::{Actor, Agent, AgentInput, AgentOutput, AnswerForm};
 pub use bridge::search_tool;
 pub use builder::AgentBuilder;
 pub use capability::Capability;
@@ -28,5 +28,6 @@ pub(crate) use matching::terms;
 pub use matching::{Candidate, Match, Matcher};
 pub use registry::AgentRegistry;
 pub use run::{AgentRun, Command};
+pub(crate) use session::Piece;
 pub use session::{Means, Session};
 pub use spec::{AgentKind, AgentSpec, Limits, Retrieval, Routing};

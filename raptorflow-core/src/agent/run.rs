@@ -9,10 +9,10 @@ use crate::{
     agent::{AgentInput, AgentOutput, AgentSpec, Capability, Limits, Retrieval},
     error::{Error, ErrorKind, Result},
     journal::Fact,
-    model::{Answer, ChatRequest, ChatResponse, FinishReason, Output, check_answer},
+    model::{Answer, ChatRequest, ChatResponse, FinishReason, Output, WRAPPED, as_object, check_answer},
     types::{
-        Diagnostics, Finish, Limit, Message, Money, Part, Passage, Role, ToolCall, ToolResult, ToolSpec,
-        Usage,
+        Diagnostic, Diagnostics, Finish, Limit, Message, Money, Part, Passage, Role, Schema, ToolCall,
+        ToolResult, ToolSpec, Usage,
     },
 };
 
@@ -57,6 +57,9 @@ pub enum Command<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AgentRun {
     request: ChatRequest,
+    /// What the answer must fit, where the model answers with an object around it.
+    #[serde(default)]
+    inner: Option<Output>,
     limits: Limits,
     phase: Phase,
     steps: u32,
@@ -122,11 +125,19 @@ impl AgentRun {
             messages.push(Message::user(format!("What follows is a part of this: {background}")));
         }
         messages.push(Message::user(asked(&question, capability, &input.input)));
-        let schema = capability.map(|capability| &capability.output).or(spec.output.as_ref());
-        let output = schema.map_or(Output::Text, |schema| Output::Json {
-            name: schema_name(input.capability.as_deref().unwrap_or("answer")),
-            schema: schema.clone(),
-        });
+        let form = input.form.as_ref();
+        let schema = form.map(|form| &form.schema).or(capability.map(|capability| &capability.output));
+        let name = || schema_name(input.capability.as_deref().unwrap_or("answer"));
+        let json = |schema: Schema| Output::Json { name: name(), schema };
+        let (output, inner) = match schema.or(spec.output.as_ref()) {
+            None => (Output::Text, None),
+            Some(schema) => match as_object(schema) {
+                None => (json(schema.clone()), None),
+                Some(outer) => (json(outer), Some(json(schema.clone()))),
+            },
+        };
+        let mut limits = spec.limits;
+        limits.repairs = form.and_then(|form| form.repairs).unwrap_or(limits.repairs);
         let mut request = ChatRequest::new(messages).with_output(output);
         if !tools.is_empty() {
             request = request.with_tools(tools);
@@ -137,7 +148,8 @@ impl AgentRun {
         };
         Ok(Self {
             request,
-            limits: spec.limits,
+            inner,
+            limits,
             phase,
             steps: 0,
             tool_calls: 0,
@@ -269,10 +281,10 @@ impl AgentRun {
             return Ok(());
         }
         let response = ChatResponse { model: Arc::from(""), message, finish: FinishReason::Stop, usage };
-        match check_answer(&self.request.output, &response) {
+        match self.check(&response) {
             Answer::Valid(output) => self.phase = Phase::Done { output, finish: Finish::Complete },
             Answer::Invalid { problems, .. } if self.repairs >= self.limits.repairs => {
-                let error = Diagnostics(problems).into_error_of(
+                let error = Diagnostics(self.placed(problems)).into_error_of(
                     ErrorKind::InvalidOutput,
                     "agent.output",
                     "the model's answer does not fit the schema",
@@ -287,6 +299,31 @@ impl AgentRun {
             }
         }
         Ok(())
+    }
+
+    fn check(&self, response: &ChatResponse) -> Answer {
+        let checked = check_answer(&self.request.output, response);
+        let Some(inner) = &self.inner else { return checked };
+        match checked {
+            Answer::Valid(mut outer) => {
+                Answer::Valid(outer.get_mut(WRAPPED).map(Value::take).unwrap_or_default())
+            }
+            // Some models leave the object out.
+            invalid @ Answer::Invalid { .. } => match check_answer(inner, response) {
+                Answer::Valid(output) => Answer::Valid(output),
+                Answer::Invalid { .. } => invalid,
+            },
+        }
+    }
+
+    /// Problems with places in the answer itself, not in the object around it.
+    fn placed(&self, mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        for problem in problems.iter_mut().filter(|_| self.inner.is_some()) {
+            if let Some(place) = problem.pointer.strip_prefix('/').and_then(|it| it.strip_prefix(WRAPPED)) {
+                problem.pointer = place.to_owned();
+            }
+        }
+        problems
     }
 
     fn want_tools(&mut self, mut message: Message) -> Result<()> {

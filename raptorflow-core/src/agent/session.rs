@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio::sync::mpsc;
+
 use crate::{
     agent::AgentRegistry,
     economics::PriceBook,
@@ -40,19 +42,39 @@ pub struct Session {
     journal: Journal,
     means: Arc<Means>,
     content: bool,
+    pieces: Option<mpsc::Sender<Piece>>,
+}
+
+/// A piece of the answer of a run's own agent, for whoever reads it as it arrives.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// The model is asked, not for the first time perhaps; what came before is no part of the answer.
+    Asked {
+        /// Which call of the model it is, from 1.
+        attempt: u32,
+    },
+    /// More text.
+    Text(String),
 }
 
 impl Session {
     /// A session over a run's journal.
     #[must_use]
     pub fn new(ctx: Context, journal: Journal, means: Arc<Means>) -> Self {
-        Self { ctx, journal, means, content: false }
+        Self { ctx, journal, means, content: false, pieces: None }
     }
 
     /// Whether pieces of answers are published as they arrive; off unless the host asks for it.
     #[must_use]
     pub fn with_content(mut self, content: bool) -> Self {
         self.content = content;
+        self
+    }
+
+    /// Gives pieces of the run's own answer to whoever waits for them; a full queue is waited for.
+    #[must_use]
+    pub(crate) fn with_pieces(mut self, pieces: Option<mpsc::Sender<Piece>>) -> Self {
+        self.pieces = pieces;
         self
     }
 
@@ -90,6 +112,19 @@ impl Session {
     #[must_use]
     pub fn content(&self) -> bool {
         self.content
+    }
+
+    /// Whether somebody reads the answer as it arrives: that of the run's own agent, not of those below it.
+    pub(crate) fn is_read(&self) -> bool {
+        self.pieces.is_some() && self.ctx.path().is_empty()
+    }
+
+    /// Gives a piece to whoever reads the answer as it arrives; nobody may, or may not any more.
+    pub(crate) async fn tell(&self, piece: Piece) {
+        if let Some(pieces) = self.pieces.as_ref().filter(|_| self.is_read()) {
+            // Whoever stopped reading still has the outcome.
+            let _ = pieces.send(piece).await;
+        }
     }
 
     /// The model of a name, or the default one.

@@ -14,10 +14,13 @@ use futures_util::poll;
 use crate::{
     agent::{Agent, AgentInput, AgentOutput, AgentRegistry, Means, Session},
     economics::Budgets,
-    engine::{EngineBuilder, Outcome, ResumeRequest, Run, RunRequest, Target},
+    engine::{
+        EngineBuilder, Outcome, ResumeRequest, Run, RunRequest, Target,
+        opening::{fitting, of_run},
+    },
     error::{Error, ErrorKind, Result, Retry},
     event::Bus,
-    journal::{Entry, Fact, Journal, Journals, Opened, RunFilter, RunPage, check_opening},
+    journal::{Entry, Fact, Journal, Journals, RunFilter, RunPage},
     model::Model,
     pack::Pack,
     rag::Retriever,
@@ -339,33 +342,6 @@ impl Engine {
         if tenant == ctx.tenant() { ctx } else { ctx.with_tenant(tenant.clone()) }
     }
 
-    pub(super) async fn create(&self, ctx: &Context, agent: &Agent, input: &AgentInput) -> Result<Journal> {
-        let started = Fact::ExecutionStarted {
-            target: agent.name().to_string(),
-            capability: input.capability.clone(),
-            background: input.background.clone(),
-            input: input.input.clone(),
-        };
-        let mut facts = agent.opening();
-        facts.insert(0, started);
-        self.0.journals.create(ctx, &facts).await.map_err(|err| of_run(err, ctx.run_id()))
-    }
-
-    pub(super) async fn open(&self, ctx: &Context) -> Result<Opened> {
-        self.0.journals.open(ctx).await.map_err(|err| of_run(err, ctx.run_id()))
-    }
-
-    /// Opens a run that the agents that are known can go on with; one that they cannot is left as it is.
-    pub(super) async fn open_known(&self, ctx: &Context) -> Result<Opened> {
-        let check = |entries: &[Entry]| match entries.first().map(|entry| &entry.fact) {
-            Some(Fact::ExecutionStarted { target, .. }) => {
-                check_opening(ctx.run_id(), entries, &self.agents().get(target)?.opening())
-            }
-            _ => Ok(()),
-        };
-        self.0.journals.open_if(ctx, check).await.map_err(|err| of_run(err, ctx.run_id()))
-    }
-
     /// Notes that a run works in this process, until the returned guard is dropped.
     pub(super) fn activate(&self, ctx: &Context) -> Active {
         let (engine, run) = (self.clone(), ctx.run_id());
@@ -381,6 +357,7 @@ impl Engine {
         input: &AgentInput,
     ) -> Result<Outcome> {
         let result = watched(session, pin!(agent.run(session, input))).await;
+        let result = result.and_then(|output| fitting(input, output));
         let (run, ctx, journal) = (session.ctx().run_id(), session.ctx(), session.journal());
         match result {
             Ok(output) => {
@@ -491,9 +468,4 @@ fn unrecorded(err: Error, run: RunId) -> Error {
     let message = "the store could not be reached while the run worked; it can be resumed";
     let error = Error::new(ErrorKind::Unavailable, "engine.run", message).with("run", run);
     error.retryable(Retry::Soon).caused_by(err)
-}
-
-/// Names the run, where the error does not yet.
-fn of_run(err: Error, run: RunId) -> Error {
-    if err.get("run").is_some() { err } else { err.with("run", run) }
 }

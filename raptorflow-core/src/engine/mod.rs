@@ -2,17 +2,23 @@
 //!
 //! Row 13 of the house.
 
+mod answer_stream;
+mod ask;
 mod budget;
 mod builder;
 mod config;
 mod control;
 mod engine;
+mod opening;
 mod outcome;
 mod request;
 mod run;
 mod target;
+mod typed;
 mod upkeep;
 
+pub use answer_stream::{AnswerPart, AnswerStream};
+pub use ask::AskRequest;
 pub use builder::EngineBuilder;
 pub use config::Settings;
 pub use control::SignalRequest;
@@ -21,3 +27,4 @@ pub use outcome::Outcome;
 pub use request::{ResumeRequest, RunRequest};
 pub use run::{Run, RunEvents};
 pub use target::Target;
+pub use typed::TypedOutcome;

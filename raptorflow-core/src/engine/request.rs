@@ -10,9 +10,10 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
 
 use crate::{
-    agent::{Agent, AgentInput, AgentOutput, Session},
+    agent::{Agent, AgentBuilder, AgentInput, AgentOutput, AgentSpec, AnswerForm, Piece, Session},
     engine::{Engine, Outcome, Run, Target, engine::Active},
     error::{Error, ErrorKind, Result},
     event::{Filter, Lag, Subscription},
@@ -34,6 +35,8 @@ struct Options {
     cancel: Option<Cancel>,
     content: bool,
     extension: Option<Arc<dyn Any + Send + Sync>>,
+    /// Who reads the answer as it arrives.
+    reader: Option<mpsc::Sender<Piece>>,
 }
 
 impl Options {
@@ -166,9 +169,16 @@ macro_rules! options {
 pub struct RunRequest {
     engine: Engine,
     run: Option<RunId>,
-    target: Target,
+    asked: Asked,
     input: AgentInput,
     options: Options,
+}
+
+/// Who is asked.
+enum Asked {
+    Target(Target),
+    /// An agent of which nobody but the run knows.
+    Given(Box<AgentSpec>),
 }
 
 /// A run that is to be taken up again: await it, or [`ResumeRequest::start`] it in the background.
@@ -211,7 +221,7 @@ impl Prepared {
 
 impl RunRequest {
     pub(super) fn new(engine: Engine, target: Target, input: AgentInput) -> Self {
-        Self { engine, run: None, target, input, options: Options::default() }
+        Self { engine, run: None, asked: Asked::Target(target), input, options: Options::default() }
     }
 
     /// One capability of the agent; its input must fit the capability's schema.
@@ -232,17 +242,46 @@ impl RunRequest {
         self.run.unwrap_or_else(|| self.engine.runtime().ids().run())
     }
 
+    /// What the question is a part of, said before it.
+    #[must_use]
+    pub fn background(mut self, text: impl Into<Arc<str>>) -> Self {
+        self.input.background = Some(text.into());
+        self
+    }
+
+    pub(super) fn of(mut self, target: Target) -> Self {
+        self.asked = Asked::Target(target);
+        self
+    }
+
+    pub(super) fn asking(mut self, spec: AgentSpec) -> Self {
+        self.asked = Asked::Given(Box::new(spec));
+        self
+    }
+
+    pub(super) fn form(mut self, form: AnswerForm) -> Self {
+        self.input.form = Some(form);
+        self
+    }
+
+    pub(super) fn read_by(mut self, reader: mpsc::Sender<Piece>) -> Self {
+        self.options.reader = Some(reader);
+        self
+    }
+
     async fn prepare(self, ctx: Context) -> Result<Prepared> {
-        let agent = match &self.target {
-            Target::Name(name) => self.engine.agents().get(name)?,
-            Target::Agent(agent) => {
-                self.engine.agents().make_known(agent);
-                agent.clone()
+        let (agent, given) = match self.asked {
+            Asked::Target(Target::Name(name)) => (self.engine.agents().get(&name)?, None),
+            Asked::Target(Target::Agent(agent)) => {
+                self.engine.agents().make_known(&agent);
+                (agent, None)
             }
+            Asked::Given(spec) => (AgentBuilder::from_spec((*spec).clone()).build()?, Some(spec)),
         };
-        let journal = self.engine.create(&ctx, &agent, &self.input).await?;
+        let journal = self.engine.create(&ctx, &agent, given.as_deref(), &self.input).await?;
         let active = self.engine.activate(&ctx);
         let session = self.engine.session(ctx, journal, self.options.content);
+        let session = session.with_pieces(self.options.reader);
         Ok(Prepared::Open { active, session, agent, input: self.input })
     }
 }
@@ -285,17 +324,7 @@ impl ResumeRequest {
             }
             None => return Ok(Prepared::Followed { run: self.run, ctx }),
         };
-        let started = entries.first().map(|entry| &entry.fact);
-        let Some(Fact::ExecutionStarted { target, capability, background, input }) = started else {
-            let message = "the journal does not begin with the start of a run";
-            return Err(Error::new(ErrorKind::Corrupt, "engine.resume", message).with("run", self.run));
-        };
-        let input = AgentInput {
-            input: input.clone(),
-            capability: capability.clone(),
-            background: background.clone(),
-        };
-        let agent = self.engine.agents().get(target).map_err(|err| err.with("run", self.run))?;
+        let (agent, input) = self.engine.asked_in(self.run, &entries)?;
         let active = self.engine.activate(&ctx);
         let session = self.engine.session(ctx, journal, self.options.content);
         Ok(Prepared::Open { active, session, agent, input })

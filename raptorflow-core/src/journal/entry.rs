@@ -11,7 +11,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     journal::Question,
     storage::Record,
-    types::{Finish, Message, Money, Passage, RunId, Timestamp, ToolResult, Usage},
+    types::{Finish, Message, Money, Passage, RunId, Schema, Timestamp, ToolResult, Usage},
 };
 
 /// One fact and where and when it became one.
@@ -53,6 +53,18 @@ pub enum Fact {
         background: Option<Arc<str>>,
         /// What it was given.
         input: Value,
+    },
+    /// What the run was asked for besides its input; it follows the start of a run that was.
+    FormRecorded {
+        /// The agent as data, for one that nobody has registered; the run's target when `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<Value>,
+        /// The form of the answer, in place of the agent's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schema: Option<Schema>,
+        /// How often an answer that does not fit is sent back, in place of the agent's own number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repairs: Option<u32>,
     },
     /// The run ended with an answer.
     ExecutionCompleted {

@@ -16,6 +16,7 @@ mod http;
 mod info;
 mod layer;
 mod layers;
+mod partial;
 mod profile;
 mod registry;
 mod request;
@@ -48,6 +49,7 @@ pub use layers::{
     RedactLayer, RetryLayer, TimeoutConfig, TimeoutLayer, TraceLayer, Verdict, counts_as_failure,
     may_fall_back,
 };
+pub use partial::PartialJson;
 pub use profile::{Ability, ModelProfile};
 pub use registry::{ModelFactory, ModelRegistry};
 pub use request::{ChatRequest, Effort, KeepPrompt, Output, Reasoning, ToolChoice};
@@ -56,3 +58,4 @@ pub use settings::ProviderSettings;
 pub use sse::{SseDecoder, SseEvent, SseMessage};
 pub use stream::{Accumulator, PartialAnswer, StreamPart};
 pub use structured::{Answer, check_answer};
+pub(crate) use structured::{WRAPPED, as_object};

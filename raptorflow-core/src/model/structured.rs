@@ -1,10 +1,10 @@
 //! `check_answer`: does an answer have the form that was asked for, and what to tell the model if not.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     model::{ChatResponse, FinishReason, Output},
-    types::{Diagnostic, Message},
+    types::{Diagnostic, Message, Schema},
 };
 
 /// How many problems the model is told of.
@@ -51,6 +51,57 @@ pub fn check_answer(output: &Output, response: &ChatResponse) -> Answer {
     };
     let problems = schema.validate(&value);
     if problems.is_empty() { Answer::Valid(value) } else { invalid(problems) }
+}
+
+/// The field that holds an answer which is no object.
+pub(crate) const WRAPPED: &str = "value";
+
+/// A schema of objects with the field [`WRAPPED`] for a schema of anything else; `None` for one of objects.
+///
+/// Hosts that enforce a schema take objects only, and an object is found in prose where a number is not.
+pub(crate) fn as_object(schema: &Schema) -> Option<Schema> {
+    let mut inner = schema.as_value().clone();
+    if inner.get("type").and_then(Value::as_str) == Some("object") {
+        return None;
+    }
+    // What references mean by the root is one level further down now.
+    move_references(&mut inner);
+    let mut outer = json!({ "type": "object", "required": [WRAPPED], "additionalProperties": false });
+    for key in ["$schema", "$defs", "definitions"] {
+        // Definitions stay at the root, where references look for them.
+        if let Some(kept) = inner.as_object_mut().and_then(|all| all.shift_remove(key))
+            && let Some(fields) = outer.as_object_mut()
+        {
+            fields.insert(key.to_owned(), kept);
+        }
+    }
+    if let Some(fields) = outer.as_object_mut() {
+        fields.insert("properties".to_owned(), json!({ WRAPPED: inner }));
+    }
+    Some(Schema::unchecked(outer))
+}
+
+fn move_references(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(move_references),
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value {
+                    Value::String(target) if key == "$ref" => {
+                        if let Some(rest) = target.strip_prefix('#')
+                            && !rest.starts_with("/$defs/")
+                            && !rest.starts_with("/definitions/")
+                            && (rest.is_empty() || rest.starts_with('/'))
+                        {
+                            *target = format!("#/properties/{WRAPPED}{rest}");
+                        }
+                    }
+                    _ => move_references(value),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 fn no_json(text: &str, finish: &FinishReason) -> Diagnostic {
@@ -169,6 +220,20 @@ mod tests {
         assert_eq!(code("{\"a\": ", FinishReason::Length), "cut_off");
         assert_eq!(code("I cannot help.", FinishReason::ContentFilter), "refused");
         assert_eq!(code("no", FinishReason::Stop), "no_json");
+    }
+
+    #[test]
+    fn what_is_no_object_becomes_a_field_of_one_and_its_references_still_hold() {
+        let of = |schema: Value| as_object(&Schema::unchecked(schema));
+        assert_eq!(of(json!({"type": "object"})), None);
+        let tree = json!({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"$ref": "#"}},
+            {"$ref": "#/$defs/name"}], "$defs": {"name": {"type": "string"}}});
+        let wrapped = of(tree).unwrap();
+        wrapped.check().unwrap();
+        assert!(wrapped.validate(&json!({"value": [1, [2, "x"]]})).is_empty());
+        assert_eq!(wrapped.validate(&json!({"value": [1, [true]]})).len(), 1);
+        assert_eq!(wrapped.validate(&json!([1])).len(), 1);
+        assert!(of(json!(true)).unwrap().validate(&json!({"value": null})).is_empty());
     }
 
     #[test]

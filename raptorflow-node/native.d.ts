@@ -51,8 +51,14 @@ export declare class NativeEmbedder {
   static hashing(dimension: number): NativeEmbedder
   /** A user's function of `{texts, purpose}`. */
   static ofFunction(identity: string, dimension: number, semantic: boolean, body: EmbedCallback): NativeEmbedder
+  /** A model of a provider; nothing is sent. */
+  static named(provider: string, model: string, baseUrl: string | undefined | null, dimension: number | undefined | null, shorten: boolean): NativeEmbedder
+  /** The one of a name, whose model may be asked for the size of its vectors. */
+  static open(name: string): Promise<NativeEmbedder>
   /** How many numbers a vector has. */
   get dimension(): number
+  /** The tokens that a model has read so far, as JSON. */
+  get usage(): string
 }
 
 /** The engine. */

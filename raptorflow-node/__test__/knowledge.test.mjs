@@ -1,7 +1,9 @@
 // Knowledge bases and embedders: documents and vectors in, hits and cited contexts out.
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -112,4 +114,54 @@ test('an agent with retrieval is given passages with their place', async () => {
   const { passages, output } = await engine.run('reader', 'What does the basic plan cost?')
   assert.deepEqual(passages.map(({ number, source, lines }) => [number, source, lines]), [[1, 'plans', [1, 3]]])
   assert.match(output, /499/)
+})
+
+/** A host of OpenAI's and Ollama's wire, where a text that names a dog points elsewhere than others. */
+async function embeddings() {
+  const server = createServer(async (request, response) => {
+    const chunks = await request.toArray()
+    const { input } = JSON.parse(Buffer.concat(chunks).toString())
+    const vectors = input.map((text) => (text.includes('og') ? [0, 1] : [1, 0]))
+    const data = vectors.map((embedding) => ({ embedding }))
+    response.setHeader('content-type', 'application/json')
+    response.end(
+      JSON.stringify(
+        request.url === '/v1/embeddings'
+          ? { data, usage: { prompt_tokens: input.length } }
+          : { embeddings: vectors, prompt_eval_count: input.length },
+      ),
+    )
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return server
+}
+
+test('a remote model embeds and counts its tokens', async () => {
+  const server = await embeddings()
+  try {
+    for (const make of [embedders.openai, embedders.ollama]) {
+      const embedder = make('own', { dimension: 2, baseUrl: `http://127.0.0.1:${server.address().port}/v1` })
+      const kb = await open(embedder)
+      await kb.add([
+        { id: 'cats', text: 'Cats purr.' },
+        { id: 'dogs', text: 'Dogs bark.' },
+      ])
+      const [hit] = await kb.search('Which dog?', { k: 1, mode: 'dense' })
+      assert.equal(hit.document, 'dogs')
+      assert.deepEqual(embedder.usage, { inputTokens: 3, outputTokens: 0, cachedTokens: 0, reasoningTokens: 0 })
+    }
+  } finally {
+    server.closeAllConnections()
+    server.close()
+  }
+})
+
+test('embedders have names', async () => {
+  delete process.env.OPENAI_API_KEY
+  assert.equal((await open('hashing:64')).size, 0)
+  await assert.rejects(open('opnai:x'), { code: 'not_found', context: { embedder: 'opnai:x', registered: 'gemini, hashing, ollama, openai' } })
+  await assert.rejects(open('openai:text-embedding-3-small'), { code: 'unauthenticated' })
+  assert.throws(() => embedders.ollama('own'), { code: 'invalid_input' })
+  assert.equal(embedders.ollama('nomic-embed-text').dimension, 768)
 })

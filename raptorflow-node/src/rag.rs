@@ -5,13 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use napi::{
     Env,
-    bindgen_prelude::{Float32Array, PromiseRaw},
+    bindgen_prelude::{Float32Array, PromiseRaw, block_on},
 };
 use napi_derive::napi;
 use raptorflow_core::{
     Error, ErrorKind, Result,
     rag::{
-        self, Corpus, Document, Embedder, Filter, HashingEmbedder, KnowledgeBase, LoadLimits, Loaded, Search,
+        self, Corpus, Document, Embedder, EmbedderRegistry, EmbedderSettings, Filter, HashingEmbedder,
+        KnowledgeBase, LoadLimits, Loaded, Search,
     },
     runtime::{Context, Runtime},
     types::Diagnostic,
@@ -55,11 +56,46 @@ impl NativeEmbedder {
         Ok(Self { embedder: Arc::new(FunctionEmbedder { identity, dimension, semantic, body }) })
     }
 
+    /// A model of a provider; nothing is sent.
+    #[napi(factory)]
+    pub fn named(
+        provider: String,
+        model: String,
+        base_url: Option<String>,
+        dimension: Option<u32>,
+        shorten: bool,
+    ) -> napi::Result<Self> {
+        let mut settings = EmbedderSettings::default().without_probe();
+        (settings.host.base_url, settings.shorten) = (base_url, shorten);
+        settings.dimension = dimension.map(|dimension| dimension as usize);
+        let embedders = EmbedderRegistry::default().with_settings(provider.as_str(), settings);
+        let opened = block_on(async move {
+            let ctx = Context::new(&Runtime::current()?);
+            embedders.open(&ctx, &format!("{provider}:{model}")).await
+        });
+        Ok(Self { embedder: native(opened)? })
+    }
+
+    /// The one of a name, whose model may be asked for the size of its vectors.
+    #[napi(ts_return_type = "Promise<NativeEmbedder>")]
+    pub fn open(env: &Env, name: String) -> napi::Result<PromiseRaw<'_, NativeEmbedder>> {
+        promise(env, async move {
+            let ctx = Context::new(&Runtime::current()?);
+            Ok(Self { embedder: EmbedderRegistry::default().open(&ctx, &name).await? })
+        })
+    }
+
     /// How many numbers a vector has.
     #[napi(getter)]
     #[must_use]
     pub fn dimension(&self) -> u32 {
         u32::try_from(self.embedder.dimension()).unwrap_or(u32::MAX)
+    }
+
+    /// The tokens that a model has read so far, as JSON.
+    #[napi(getter)]
+    pub fn usage(&self) -> napi::Result<String> {
+        native(written(&self.embedder.usage()))
     }
 }
 

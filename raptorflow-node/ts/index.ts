@@ -59,6 +59,7 @@ export {
   KnowledgeBase,
   loadFolder,
   type Mode,
+  type RemoteEmbedderOptions,
   type SearchOptions,
   type Vector,
 } from './rag.js'

@@ -4,7 +4,7 @@ import { callback, type CallContext } from './callback.js'
 import { camel, snake } from './data.js'
 import { call, countOf, type Diagnostic, functionOf, halfOf, RaptorflowError, settle } from './error.js'
 import { type Json, toJson } from './json.js'
-import type { Passage } from './model.js'
+import type { Passage, Usage } from './model.js'
 import { EmbedCallback, NativeEmbedder, NativeKnowledgeBase } from '../native.js'
 
 /** A text that a knowledge base keeps. */
@@ -126,6 +126,19 @@ export interface FunctionEmbedderOptions {
   ) => readonly Vector[] | PromiseLike<readonly Vector[]>
 }
 
+/** What may be said of an embedding model besides its name. */
+export interface RemoteEmbedderOptions {
+  /**
+   * How many numbers a vector has; needed for a model that is not known.
+   * A known one gives shorter vectors when this says so.
+   */
+  readonly dimension?: number
+  /** Asks a model that is not known for vectors of this dimension too. */
+  readonly shorten?: boolean
+  /** Where another host's API begins, like `http://localhost:8000/v1`. */
+  readonly baseUrl?: string
+}
+
 /** The numbers of one text. */
 export type Vector = Float32Array | readonly number[]
 
@@ -142,6 +155,18 @@ export class Embedder {
     this.dimension = native.dimension
     nativeEmbedders.set(this, native)
   }
+
+  /** The tokens that a model has read so far, as far as it tells. */
+  get usage(): Usage {
+    const native = halfOf(nativeEmbedders, 'embedder', 'one of `embedders`', this)
+    return camel<Usage>(JSON.parse(call(() => native.usage)) as object)
+  }
+}
+
+function remote(provider: string, model: string, options: RemoteEmbedderOptions): Embedder {
+  const { dimension, shorten = false, baseUrl } = options
+  if (dimension !== undefined) countOf('dimension', 1, dimension)
+  return new Embedder(call(() => NativeEmbedder.named(provider, model, baseUrl, dimension, shorten)))
 }
 
 /** The embedders that there are. */
@@ -153,6 +178,21 @@ export const embedders = Object.freeze({
    */
   hashing(dimension = 384): Embedder {
     return new Embedder(call(() => NativeEmbedder.hashing(countOf('dimension', 1, dimension))))
+  },
+
+  /** A model of OpenAI or of a compatible host, like `text-embedding-3-small`; the key is in `OPENAI_API_KEY`. */
+  openai(model: string, options: RemoteEmbedderOptions = {}): Embedder {
+    return remote('openai', model, options)
+  },
+
+  /** A model of Ollama, like `nomic-embed-text`, on this machine or at `baseUrl`. */
+  ollama(model: string, options: RemoteEmbedderOptions = {}): Embedder {
+    return remote('ollama', model, options)
+  },
+
+  /** A model of the Gemini API, like `gemini-embedding-001`; the key is in `GEMINI_API_KEY`. */
+  gemini(model: string, options: RemoteEmbedderOptions = {}): Embedder {
+    return remote('gemini', model, options)
   },
 
   /** Vectors from a function, for example one that asks a model. */
@@ -212,9 +252,18 @@ export class KnowledgeBase {
     nativeKnowledgeBases.set(this, native)
   }
 
-  /** Opens the one in a store, `memory:`, `sqlite:path` or `postgres://…`; its indexes are rebuilt from what is stored. */
-  static async open(address: string, options: { readonly embedder: Embedder }): Promise<KnowledgeBase> {
-    const embedder = halfOf(nativeEmbedders, 'embedder', 'one of `embedders`', options?.embedder)
+  /**
+   * Opens the one in a store, `memory:`, `sqlite:path` or `postgres://…`; its indexes are rebuilt from what is stored.
+   *
+   * The embedder is one of `embedders`, or a name like `openai:text-embedding-3-small` or `hashing:384`; a model that
+   * is not known is then asked for the size of its vectors.
+   */
+  static async open(address: string, options: { readonly embedder: Embedder | string }): Promise<KnowledgeBase> {
+    const given = options?.embedder
+    const embedder =
+      typeof given === 'string'
+        ? await settle(() => NativeEmbedder.open(given))
+        : halfOf(nativeEmbedders, 'embedder', 'one of `embedders`, or a name', given)
     return new KnowledgeBase(await settle(() => NativeKnowledgeBase.open(address, embedder)))
   }
 

@@ -5,7 +5,10 @@ use std::{path::PathBuf, sync::Arc};
 use pyo3::prelude::*;
 use raptorflow_core::{
     KnowledgeBase as CoreKnowledgeBase, Result,
-    rag::{Document, Embedder as CoreEmbedder, Filter, HashingEmbedder, Hit, LoadLimits, Mode, load_folder},
+    rag::{
+        Document, Embedder as CoreEmbedder, EmbedderRegistry, EmbedderSettings, Filter, HashingEmbedder, Hit,
+        LoadLimits, Mode, load_folder,
+    },
     runtime::{Context, Runtime},
     storage::StorageRegistry,
     types::TenantId,
@@ -19,7 +22,7 @@ use crate::{
     engine::core_runtime,
     error::raise,
     run::Caller,
-    runtime::runtime,
+    runtime::{runtime, wait},
 };
 
 /// Turns text into vectors.
@@ -48,6 +51,32 @@ impl Embedder {
         Self(Arc::new(FunctionEmbedder { identity, dimension, semantic, callback }))
     }
 
+    /// A model of a provider; nothing is sent.
+    #[staticmethod]
+    fn named(
+        py: Python<'_>,
+        provider: &str,
+        model: &str,
+        base_url: Option<String>,
+        dimension: Option<usize>,
+        shorten: bool,
+    ) -> PyResult<Self> {
+        let mut settings = EmbedderSettings::default().without_probe();
+        (settings.host.base_url, settings.dimension, settings.shorten) = (base_url, dimension, shorten);
+        let ctx = Context::new(&core_runtime(py)?);
+        let name = format!("{provider}:{model}");
+        let embedders = EmbedderRegistry::default().with_settings(provider, settings);
+        wait(py, async move { embedders.open(&ctx, &name).await }).map(Self)
+    }
+
+    /// A future of the one of a name, whose model may be asked for the size of its vectors.
+    #[staticmethod]
+    fn open<'py>(py: Python<'py>, bridge: &Bridge, name: String) -> PyResult<Bound<'py, PyAny>> {
+        let ctx = Context::new(&core_runtime(py)?);
+        let work = async move { EmbedderRegistry::default().open(&ctx, &name).await };
+        bridge.spawn(py, work, |py, embedder| Ok(Py::new(py, Self(embedder))?.into_any()))
+    }
+
     #[getter]
     fn identity(&self) -> String {
         self.0.identity()
@@ -61,6 +90,11 @@ impl Embedder {
     #[getter]
     fn semantic(&self) -> bool {
         self.0.semantic()
+    }
+
+    #[getter]
+    fn usage<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        serialized(py, &self.0.usage())
     }
 }
 

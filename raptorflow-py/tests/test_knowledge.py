@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, Coroutine, TypeVar
 
@@ -187,3 +190,66 @@ def test_an_agent_with_retrieval_is_given_passages() -> None:
         assert outcome.cost is not None and outcome.cost.micros == 0 and str(outcome.cost) == "0.000000 USD"
 
     run(main())
+
+
+class Embeddings(BaseHTTPRequestHandler):
+    """Answers on OpenAI's and Ollama's wire: a text that names a dog points elsewhere than others."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        vectors = [[0.0, 1.0] if "og" in text else [1.0, 0.0] for text in body["input"]]
+        answer: dict[str, Any] = {"embeddings": vectors, "prompt_eval_count": len(vectors)}
+        if self.path == "/v1/embeddings":
+            answer = {"data": [{"embedding": each} for each in vectors], "usage": {"prompt_tokens": len(vectors)}}
+        plain = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(plain)))
+        self.end_headers()
+        self.wfile.write(plain)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_a_remote_model_embeds_and_counts_its_tokens() -> None:
+    async def main(url: str) -> None:
+        for make in (rf.embedders.openai, rf.embedders.ollama):
+            embedder = make("own", dimension=2, base_url=f"{url}/v1")
+            assert embedder.usage == rf.Usage()
+            kb = await rf.KnowledgeBase.open(embedder=embedder)
+            await kb.add([rf.Document("cats", "Cats purr."), rf.Document("dogs", "Dogs bark.")])
+            (hit,) = await kb.search("Which dog?", k=1, mode="dense")
+            assert (hit.document, embedder.usage) == ("dogs", rf.Usage(input_tokens=3))
+
+    server = HTTPServer(("127.0.0.1", 0), Embeddings)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        run(main(f"http://127.0.0.1:{server.server_port}"))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_embedders_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+
+    async def main() -> None:
+        kb = await base(embedder="hashing:64")
+        assert len(await kb.search("money", k=1)) == 1
+        with pytest.raises(rf.NotFoundError) as unknown:
+            await rf.KnowledgeBase.open(embedder="opnai:x")
+        assert unknown.value.context["registered"] == "gemini, hashing, ollama, openai"
+        with pytest.raises(rf.UnauthenticatedError) as refused:
+            await rf.KnowledgeBase.open(embedder="openai:text-embedding-3-small")
+        assert refused.value.context["secret"] == "OPENAI_API_KEY"
+
+    run(main())
+    with pytest.raises(rf.UnauthenticatedError):
+        rf.embedders.gemini("gemini-embedding-001")
+    with pytest.raises(rf.InvalidInputError) as unsized:
+        rf.embedders.ollama("own")
+    assert unsized.value.context["field"] == "dimension"
+    assert rf.embedders.ollama("nomic-embed-text").dimension == 768

@@ -127,6 +127,16 @@ async fn a_missing_key_is_named_before_anything_is_sent() {
 }
 
 #[tokio::test]
+async fn without_a_probe_nothing_is_sent_and_a_dimension_is_wanted() {
+    let server = server([]).await;
+    let settings = EmbedderSettings::default().with_base_url(server.url()).without_probe();
+    let embedders = EmbedderRegistry::default().with_settings("ollama", settings);
+    let err = embedders.open(&ctx(), "ollama:own").await.unwrap_err();
+    assert_eq!((err.kind(), err.get("field")), (ErrorKind::InvalidInput, Some("dimension")));
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_knowledge_base_searches_by_the_vectors_of_a_remote_model() {
     let item = |x: f32, y: f32| json!({"embedding": [x, y]});
     let server = server([

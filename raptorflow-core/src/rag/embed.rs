@@ -11,6 +11,7 @@ use crate::{
         vector::{Metric, check_dimension, check_vector},
     },
     runtime::Context,
+    types::Usage,
 };
 
 /// How rare words are in what is searched; lets a weight-free embedder weigh the words of a query.
@@ -56,6 +57,11 @@ pub trait Embedder: fmt::Debug + Send + Sync + 'static {
         64
     }
 
+    /// The tokens that a model has read so far, as far as it tells; a price book makes a cost of them.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+
     /// The vectors of texts that are kept.
     async fn embed_documents(&self, ctx: &Context, texts: &[&str]) -> Result<Vec<Vec<f32>>>;
 
@@ -79,6 +85,10 @@ impl<E: Embedder + ?Sized> Embedder for Arc<E> {
 
     fn batch(&self) -> usize {
         (**self).batch()
+    }
+
+    fn usage(&self) -> Usage {
+        (**self).usage()
     }
 
     async fn embed_documents(&self, ctx: &Context, texts: &[&str]) -> Result<Vec<Vec<f32>>> {

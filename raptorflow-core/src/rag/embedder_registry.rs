@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What a host may set for the embedders of a provider; what is not set is the provider's default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EmbedderSettings {
@@ -33,6 +33,15 @@ pub struct EmbedderSettings {
     pub dimension: Option<usize>,
     /// Whether a model that is not known is asked to shorten its vectors to `dimension`; known ones are anyway.
     pub shorten: bool,
+    /// Whether a model whose dimension is not known is asked for it, with one request; true by default, and
+    /// `InvalidInput` when false.
+    pub probe: bool,
+}
+
+impl Default for EmbedderSettings {
+    fn default() -> Self {
+        Self { host: ProviderSettings::default(), dimension: None, shorten: false, probe: true }
+    }
 }
 
 impl EmbedderSettings {
@@ -47,6 +56,13 @@ impl EmbedderSettings {
     #[must_use]
     pub fn with_dimension(mut self, dimension: usize) -> Self {
         self.dimension = Some(dimension);
+        self
+    }
+
+    /// Sends nothing when an embedder is opened; see [`probe`](Self::probe).
+    #[must_use]
+    pub fn without_probe(mut self) -> Self {
+        self.probe = false;
         self
     }
 
@@ -263,7 +279,7 @@ impl EmbedderFactory for RemoteFactory {
         settings: &EmbedderSettings,
         secrets: &dyn SecretStore,
     ) -> Result<Arc<dyn Embedder>> {
-        let EmbedderSettings { host, dimension, shorten } = settings;
+        let EmbedderSettings { host, dimension, shorten, probe } = settings;
         let mut config = (self.config)(model)?;
         if let Some(base_url) = &host.base_url {
             config = config.at(base_url);
@@ -288,7 +304,10 @@ impl EmbedderFactory for RemoteFactory {
                 .with("provider", self.provider)
                 .with("secret", name));
         }
-        let model = HttpEmbeddingModel::with_client(config, key, Arc::clone(&self.http))?;
-        Ok(Arc::new(ModelEmbedder::probed(ctx, Arc::new(model)).await?))
+        let model = Arc::new(HttpEmbeddingModel::with_client(config, key, Arc::clone(&self.http))?);
+        if *probe {
+            return Ok(Arc::new(ModelEmbedder::probed(ctx, model).await?));
+        }
+        Ok(Arc::new(ModelEmbedder::from_arc(model)?))
     }
 }

@@ -142,12 +142,6 @@ impl ModelEmbedder {
         self
     }
 
-    /// The tokens that all requests so far took, as far as the provider told; a price book makes a cost of them.
-    #[must_use]
-    pub fn usage(&self) -> Usage {
-        self.state().usage
-    }
-
     /// One request, tried again where that can help.
     async fn ask(&self, ctx: &Context, texts: &[&str], purpose: EmbeddingPurpose) -> Result<EmbeddingAnswer> {
         let name = &self.model.info().name;
@@ -279,6 +273,10 @@ impl Embedder for ModelEmbedder {
 
     fn batch(&self) -> usize {
         self.model.info().max_texts.min(BATCH)
+    }
+
+    fn usage(&self) -> Usage {
+        self.state().usage
     }
 
     async fn embed_documents(&self, ctx: &Context, texts: &[&str]) -> Result<Vec<Vec<f32>>> {

@@ -26,7 +26,7 @@ class KnowledgeBase:
         cls,
         uri: str = "memory:",
         *,
-        embedder: Embedder | Callable[..., Any],
+        embedder: Embedder | str | Callable[..., Any],
         name: str | None = None,
         tenant: str | None = None,
     ) -> KnowledgeBase:
@@ -34,15 +34,19 @@ class KnowledgeBase:
 
         Args:
             uri: Where documents and vectors are kept.
-            embedder: One of `raptorflow.embedders`, or a function, plain or async, from texts to vectors, which is
-                asked once for the size of its vectors.
+            embedder: One of `raptorflow.embedders`, a name like `openai:text-embedding-3-small` or `hashing:384`, or
+                a function, plain or async, from texts to vectors. A function and a model that is not known are asked
+                once for the size of their vectors.
             name: Its name in the store, so that one store may hold several.
             tenant: Whose documents these are.
         """
         from ._bridge import caller
-        from .embedders import Embedder, probed
+        from .embedders import Embedder, named, probed
 
-        ready = embedder if isinstance(embedder, Embedder) else await probed(embedder)
+        if isinstance(embedder, Embedder):
+            ready = embedder
+        else:
+            ready = await (named(embedder) if isinstance(embedder, str) else probed(embedder))
         opened = await _raptorflow.KnowledgeBase.open(caller(), uri, ready._native, name, tenant)
         return cls(opened)
 

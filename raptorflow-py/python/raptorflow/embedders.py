@@ -6,11 +6,15 @@ from typing import Any, Callable
 
 from . import _raptorflow
 
-__all__ = ["Embedder", "function", "hashing"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._data import Usage
+
+__all__ = ["Embedder", "function", "gemini", "hashing", "ollama", "openai"]
 
 
 class Embedder:
-    """Turns text into vectors; `hashing` and `function` make one."""
+    """Turns text into vectors; the functions of this module make one."""
 
     def __init__(self, native: _raptorflow.Embedder) -> None:
         self._native = native
@@ -29,6 +33,13 @@ class Embedder:
     def semantic(self) -> bool:
         """Whether texts of one meaning in different words are near each other."""
         return self._native.semantic
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens that a model has read so far, as far as it tells."""
+        from ._data import Usage
+
+        return Usage(**self._native.usage)
 
     def __repr__(self) -> str:
         return f"Embedder({self.identity!r})"
@@ -56,6 +67,57 @@ def function(
     signature = Signature(embed, f"embedder {name}", None)
     native = _raptorflow.Embedder.function(signature.one(None), signature.is_async, name, dimension, semantic)
     return Embedder(native)
+
+
+def openai(
+    model: str, *, dimension: int | None = None, shorten: bool = False, base_url: str | None = None
+) -> Embedder:
+    """A model of OpenAI, or of a compatible host; the key is in `OPENAI_API_KEY`.
+
+    Args:
+        model: As the host calls it, for example `text-embedding-3-small`.
+        dimension: How many numbers a vector has; needed for a model that is not known. A known one gives shorter
+            vectors when this says so.
+        shorten: Asks a model that is not known for vectors of this dimension too.
+        base_url: Where another host's API begins, for example `http://localhost:8000/v1`.
+    """
+    return Embedder(_raptorflow.Embedder.named("openai", model, base_url, dimension, shorten))
+
+
+def ollama(
+    model: str, *, dimension: int | None = None, shorten: bool = False, base_url: str | None = None
+) -> Embedder:
+    """A model of Ollama on this machine, or at `base_url`.
+
+    Args:
+        model: As Ollama calls it, for example `nomic-embed-text`.
+        dimension: How many numbers a vector has; needed for a model that is not known.
+        shorten: Asks a model that is not known for vectors of this dimension too.
+        base_url: Where Ollama is; `http://localhost:11434` by default.
+    """
+    return Embedder(_raptorflow.Embedder.named("ollama", model, base_url, dimension, shorten))
+
+
+def gemini(
+    model: str, *, dimension: int | None = None, shorten: bool = False, base_url: str | None = None
+) -> Embedder:
+    """A model of the Gemini API; the key is in `GEMINI_API_KEY`.
+
+    Args:
+        model: For example `gemini-embedding-001`.
+        dimension: How many numbers a vector has; needed for a model that is not known. A known one gives shorter
+            vectors when this says so.
+        shorten: Asks a model that is not known for vectors of this dimension too.
+        base_url: Where another API begins.
+    """
+    return Embedder(_raptorflow.Embedder.named("gemini", model, base_url, dimension, shorten))
+
+
+async def named(name: str) -> Embedder:
+    """The embedder of a name; a model that is not known is asked for the size of its vectors."""
+    from ._bridge import current
+
+    return Embedder(await _raptorflow.Embedder.open(current(), name))
 
 
 async def probed(embed: Callable[..., Any]) -> Embedder:

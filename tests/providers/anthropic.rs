@@ -2,8 +2,12 @@
 
 use raptorflow_core::{
     ErrorKind, Retry,
-    model::{FinishReason, Output},
-    testing::ServerReply,
+    model::{
+        AnthropicConfig, AnthropicModel, ChatRequest, Effort, FinishReason, KeepPrompt, Model, Output,
+        Reasoning, ReqwestClient, ToolChoice,
+    },
+    security::Secret,
+    testing::{ProviderServer, ServerReply},
     types::{Message, Part, Schema, ToolSpec, Usage},
 };
 use serde_json::{Value, json};
@@ -131,4 +135,90 @@ async fn an_overload_inside_the_stream_is_worth_another_try() {
     let err = anthropic(&server).complete(&ctx(), &question()).await.unwrap_err();
     assert_eq!((err.kind(), err.retry()), (ErrorKind::Unavailable, Retry::Soon));
     assert_eq!(err.get("provider_code"), Some("overloaded_error"));
+}
+
+fn of(server: &ProviderServer, name: &str) -> Model {
+    let config = AnthropicConfig::new(name).at(server.url());
+    Model::new(AnthropicModel::new(config, Secret::new(KEY), ReqwestClient::default()).unwrap())
+}
+
+async fn sent(name: &str, request: &ChatRequest) -> Value {
+    let server = server([reply(vec![text(0, &["{}"])], "end_turn")]).await;
+    of(&server, name).complete(&ctx(), request).await.unwrap();
+    server.requests().swap_remove(0).body
+}
+
+#[tokio::test]
+async fn a_schema_is_enforced_by_models_that_can_and_emulated_elsewhere() {
+    let ask = |schema: Value| {
+        question().with_output(Output::Json { name: "x".into(), schema: Schema::new(schema).unwrap() })
+    };
+    let closed = json!({"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}});
+    let body = sent("claude-sonnet-4-5", &ask(closed.clone())).await;
+    assert_eq!(
+        body["output_config"],
+        json!({"format": {"type": "json_schema", "schema": {"type": "object", "additionalProperties": false,
+            "properties": {"n": {"type": "integer", "description": "(minimum: 1)"}}}}})
+    );
+    assert_eq!((&body["tools"], &body["tool_choice"]), (&Value::Null, &Value::Null));
+    for (name, schema) in
+        [("claude-3-7-sonnet-latest", closed), ("claude-sonnet-4-5", json!({"type": "array"}))]
+    {
+        let body = sent(name, &ask(schema)).await;
+        assert_eq!(
+            (&body["tools"][0]["name"], &body["output_config"]),
+            (&json!("final_answer"), &Value::Null)
+        );
+        assert_eq!(body["tool_choice"], json!({"type": "tool", "name": "final_answer"}));
+    }
+}
+
+#[tokio::test]
+async fn an_effort_is_said_as_the_model_understands_it() {
+    let effort = |effort| ChatRequest { reasoning: Some(Reasoning::Effort(effort)), ..question() };
+    let body = sent("claude-opus-4-7", &effort(Effort::Medium)).await;
+    assert_eq!(
+        (&body["thinking"], &body["output_config"]),
+        (&json!({"type": "adaptive"}), &json!({"effort": "medium"}))
+    );
+    assert_eq!(body["max_tokens"], 16_384);
+    let body = sent("claude-sonnet-4-5", &effort(Effort::Low)).await;
+    assert_eq!(body["thinking"], json!({"type": "enabled", "budget_tokens": 4096}));
+    assert_eq!((&body["max_tokens"], &body["output_config"]), (&json!(12_288), &Value::Null));
+    let server = server([]).await;
+    let tools = [ToolSpec::new("add", "Adds.", Schema::any_object())];
+    for request in [
+        ChatRequest { temperature: Some(0.1), ..effort(Effort::Low) },
+        ChatRequest { tool_choice: ToolChoice::Required, ..effort(Effort::Low).with_tools(tools) },
+        ChatRequest { reasoning: Some(Reasoning::Budget(64_000)), ..question() },
+    ] {
+        let err = of(&server, "claude-sonnet-4-5").complete(&ctx(), &request).await.unwrap_err();
+        assert_eq!(err.kind(), ErrorKind::Unsupported, "{err}");
+    }
+    let drawn = ChatRequest { top_p: Some(0.5), ..question() };
+    let err = of(&server, "claude-opus-4-7").complete(&ctx(), &drawn).await.unwrap_err();
+    assert_eq!(err.kind(), ErrorKind::Unsupported, "{err}");
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_prompt_is_marked_to_be_kept_where_the_caller_asks_for_it() {
+    let conversation = vec![Message::system("Be brief."), Message::user("One."), Message::user("Two.")];
+    let tools = [ToolSpec::new("add", "Adds.", Schema::any_object())];
+    let keep = |keep| ChatRequest { keep_prompt: Some(keep), ..ChatRequest::new(conversation.clone()) };
+    let minutes = json!({"type": "ephemeral"});
+    let body = sent("claude-sonnet-4-5", &keep(KeepPrompt::Minutes).with_tools(tools.clone())).await;
+    assert_eq!(body["system"], json!([{"type": "text", "text": "Be brief.", "cache_control": minutes}]));
+    assert_eq!(
+        body["messages"][0]["content"],
+        json!([{"type": "text", "text": "One."}, {"type": "text", "text": "Two.", "cache_control": minutes}])
+    );
+    assert_eq!(body["tools"][0]["cache_control"], Value::Null);
+    let mut plain = keep(KeepPrompt::Hours).with_tools(tools);
+    plain.messages.remove(0);
+    let body = sent("claude-sonnet-4-5", &plain).await;
+    assert_eq!(body["tools"][0]["cache_control"], json!({"type": "ephemeral", "ttl": "1h"}));
+    let body = sent("claude-sonnet-4-5", &ChatRequest::new(conversation)).await;
+    assert_eq!(body["system"], json!("Be brief."));
+    assert!(!body.to_string().contains("cache_control"), "{body}");
 }

@@ -36,6 +36,7 @@ async fn each_status_has_its_kind_and_says_whether_to_try_again() {
         (401, K::Unauthenticated, Retry::Never),
         (403, K::PermissionDenied, Retry::Never),
         (404, K::NotFound, Retry::Never),
+        (407, K::Unauthenticated, Retry::Never),
         (408, K::Timeout, Retry::Soon),
         (409, K::Conflict, Retry::Soon),
         (413, K::LimitExceeded, Retry::Never),
@@ -98,6 +99,9 @@ async fn a_page_instead_of_json_is_named() {
     let errors = check(page(502), ErrorKind::Unavailable, Retry::Soon).await;
     assert!(errors[0].get("body").unwrap().starts_with("HTML instead of JSON"));
     check(page(200), ErrorKind::InvalidOutput, Retry::Never).await;
+    // As a wrong base URL is answered.
+    let errors = check(page(404), ErrorKind::NotFound, Retry::Never).await;
+    assert!(errors[0].get("body").unwrap().contains("is the base URL that of the API?"));
     let whole = ServerReply::json(200, &json!({"choices": [{"message": {"content": "not streamed"}}]}));
     check(whole, ErrorKind::InvalidOutput, Retry::Never).await;
 }
@@ -109,8 +113,9 @@ async fn what_is_no_event_of_the_wire_is_invalid_output() {
     }
     // Without any event there is only silence.
     check(ServerReply::new(200, "text/event-stream", "garbage"), ErrorKind::Unavailable, Retry::Soon).await;
-    let endless = format!("data: {}", "x".repeat(2 << 20));
+    let endless = format!("data: {}", "x".repeat(10 << 20));
     check(ServerReply::new(200, "text/event-stream", endless), ErrorKind::LimitExceeded, Retry::Never).await;
+    check(ServerReply::raw("SMTP ready"), ErrorKind::Unavailable, Retry::Soon).await;
 }
 
 #[tokio::test]
@@ -169,7 +174,8 @@ async fn a_host_that_cannot_be_reached_is_named() {
     let config = OpenAiConfig::new("gpt-test").at(plain.url().replace("http://", "https://"));
     let model = Model::new(OpenAiModel::new(config, None, ReqwestClient::default()).unwrap());
     let err = model.complete(&ctx(), &question()).await.unwrap_err();
-    assert_eq!(err.kind(), ErrorKind::Unavailable, "{err:#}");
+    assert_eq!((err.kind(), err.retry()), (ErrorKind::Unavailable, Retry::Never), "{err:#}");
+    assert!(err.message().contains("does not speak TLS"), "{err:#}");
     assert!(plain.url().ends_with(err.get("host").unwrap_or("?")), "{err:#}");
     for refused in ["ftp://x", "https://user:pass@host/v1", "host/v1", "https://"] {
         let config = OpenAiConfig::new("gpt-test").at(refused);

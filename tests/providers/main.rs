@@ -11,7 +11,10 @@ mod anthropic;
 mod embeddings;
 mod failures;
 mod media;
+mod network;
 mod openai;
+mod responses;
+mod usage;
 
 use raptorflow_core::{
     Error,

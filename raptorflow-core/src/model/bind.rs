@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 
 use crate::{
     error::{Error, ErrorKind, Result, Retry},
@@ -23,7 +23,13 @@ pub fn bind_stream(
     let start = (Box::pin(parts), ctx.clone(), Arc::clone(model));
     Box::pin(stream::unfold(Some(start), |state| async {
         let (mut parts, ctx, model) = state?;
-        let part = ctx.bound("model.stream", parts.next()).await.and_then(|next| {
+        // A part that is there already needs no deadline.
+        let ready = if ctx.cancel().is_cancelled() { None } else { parts.next().now_or_never() };
+        let next = match ready {
+            Some(next) => Ok(next),
+            None => ctx.bound("model.stream", parts.next()).await,
+        };
+        let part = next.and_then(|next| {
             next.unwrap_or_else(|| {
                 Err(Error::new(ErrorKind::Unavailable, "model.stream", "the answer was cut off")
                     .with("model", &model)

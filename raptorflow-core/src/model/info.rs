@@ -21,12 +21,17 @@ pub struct ModelAbilities {
     pub tools: bool,
     /// It can answer in a given JSON Schema.
     pub structured: bool,
+    /// Its provider itself holds answers to a schema, where the schema keeps to a subset; without that the form is
+    /// asked for in words or by a tool, which is an emulation, and the answer may not fit.
+    pub strict: bool,
     /// It sees pictures.
     pub images: bool,
     /// It reads files such as PDFs; files of plain text are read by every model.
     pub documents: bool,
     /// It can be told how hard to think.
     pub reasoning: bool,
+    /// It knows an effort below a low one, for [`Effort::Minimal`](crate::model::Effort).
+    pub minimal_reasoning: bool,
     /// It can be told how many tokens to think for.
     pub reasoning_budget: bool,
     /// It can be told whether to ask for several tools at a time.
@@ -48,9 +53,11 @@ impl ModelAbilities {
         Self {
             tools: true,
             structured: true,
+            strict: true,
             images: true,
             documents: true,
             reasoning: true,
+            minimal_reasoning: true,
             reasoning_budget: true,
             parallel_tools: true,
             temperature: true,
@@ -66,9 +73,11 @@ impl Default for ModelAbilities {
         Self {
             tools: false,
             structured: false,
+            strict: false,
             images: false,
             documents: false,
             reasoning: false,
+            minimal_reasoning: false,
             reasoning_budget: false,
             parallel_tools: false,
             temperature: true,

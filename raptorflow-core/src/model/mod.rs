@@ -31,7 +31,7 @@ mod wording;
 #[cfg(feature = "model-anthropic")]
 pub use backends::anthropic::{AnthropicConfig, AnthropicModel};
 #[cfg(feature = "model-openai")]
-pub use backends::openai::{LimitField, OpenAiConfig, OpenAiModel, Structured};
+pub use backends::openai::{LimitField, OpenAiApi, OpenAiConfig, OpenAiModel, Structured};
 pub use backends::{canned::CannedModel, function::FunctionModel, offline::OfflineModel};
 pub use bind::bind_stream;
 pub use chat::{ChatModel, ChatStream, Model};

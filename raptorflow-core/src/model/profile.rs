@@ -19,12 +19,16 @@ pub enum Ability {
     Tools,
     /// [`ModelAbilities::structured`].
     Structured,
+    /// [`ModelAbilities::strict`].
+    Strict,
     /// [`ModelAbilities::images`].
     Images,
     /// [`ModelAbilities::documents`].
     Documents,
     /// [`ModelAbilities::reasoning`].
     Reasoning,
+    /// [`ModelAbilities::minimal_reasoning`].
+    MinimalReasoning,
     /// [`ModelAbilities::reasoning_budget`].
     ReasoningBudget,
     /// [`ModelAbilities::parallel_tools`].
@@ -153,9 +157,11 @@ fn field(abilities: &mut ModelAbilities, ability: Ability) -> &mut bool {
     match ability {
         Ability::Tools => &mut abilities.tools,
         Ability::Structured => &mut abilities.structured,
+        Ability::Strict => &mut abilities.strict,
         Ability::Images => &mut abilities.images,
         Ability::Documents => &mut abilities.documents,
         Ability::Reasoning => &mut abilities.reasoning,
+        Ability::MinimalReasoning => &mut abilities.minimal_reasoning,
         Ability::ReasoningBudget => &mut abilities.reasoning_budget,
         Ability::ParallelTools => &mut abilities.parallel_tools,
         Ability::Temperature => &mut abilities.temperature,

@@ -51,7 +51,7 @@ pub enum Reasoning {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effort {
-    /// As little as the model can.
+    /// As little as the model offers: the same as a little where it offers nothing below.
     Minimal,
     /// A little.
     Low,

@@ -16,6 +16,9 @@ use crate::model::ModelProfile;
 pub struct ProviderSettings {
     /// Where the API begins, like `https://api.openai.com/v1`.
     pub base_url: Option<String>,
+    /// Which wire is spoken, for providers with several: `chat` or `responses` for those of OpenAI's kind; the
+    /// provider's default when `None`.
+    pub api: Option<String>,
     /// The organization that pays, for providers that know such a header.
     pub organization: Option<String>,
     /// The project that pays, for providers that know such a header.
@@ -32,7 +35,8 @@ impl Debug for ProviderSettings {
     /// Names the headers and parameters and never their values, which may be keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProviderSettings")
-            .field("base_url", &self.base_url)
+            .field("base_url", &self.base_url.as_deref().and_then(|url| url.split('?').next()))
+            .field("api", &self.api)
             .field("organization", &self.organization)
             .field("project", &self.project)
             .field("headers", &self.headers.keys())
@@ -72,8 +76,9 @@ mod tests {
     #[test]
     fn debug_text_names_headers_and_parameters_and_never_their_values() {
         let headers = BTreeMap::from([("x-api-key".to_owned(), "canary".to_owned())]);
-        let settings =
-            ProviderSettings { headers, ..ProviderSettings::default() }.with_query("sig", "canary");
+        let settings = ProviderSettings { headers, ..ProviderSettings::default() }
+            .with_base_url("https://host/v1?key=canary")
+            .with_query("sig", "canary");
         let shown = format!("{settings:?}");
         assert!(shown.contains("x-api-key") && shown.contains("sig") && !shown.contains("canary"), "{shown}");
     }

@@ -52,9 +52,17 @@ pub struct SseDecoder {
     /// Up to where no end of a line was found.
     searched: usize,
     begun: bool,
-    open: SseMessage,
-    has_data: bool,
+    open: Open,
     max_bytes: usize,
+}
+
+/// The message that is being read.
+#[derive(Clone, Debug, Default)]
+struct Open {
+    message: SseMessage,
+    has_data: bool,
+    /// It was given out, and is cleared before the next line.
+    is_over: bool,
 }
 
 impl Default for SseDecoder {
@@ -68,15 +76,7 @@ impl SseDecoder {
     /// Lines and messages of at most this many bytes.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
-        Self {
-            buffer: Vec::new(),
-            start: 0,
-            searched: 0,
-            begun: false,
-            open: SseMessage::default(),
-            has_data: false,
-            max_bytes,
-        }
+        Self { buffer: Vec::new(), start: 0, searched: 0, begun: false, open: Open::default(), max_bytes }
     }
 
     /// Adds the next bytes; take the events with [`SseDecoder::next_event`] before adding more.
@@ -92,15 +92,44 @@ impl SseDecoder {
     /// # Errors
     /// `LimitExceeded` when a line or a message is too long; the stream cannot be read on.
     pub fn next_event(&mut self) -> Result<Option<SseEvent>> {
+        Ok(match self.advance()? {
+            Some(Found::Message) => Some(SseEvent::Message(mem::take(&mut self.open.message))),
+            Some(Found::Retry(pause)) => Some(SseEvent::Retry(pause)),
+            None => None,
+        })
+    }
+
+    /// The next message, read into a place that is used again for the one after it; wishes to wait are skipped.
+    ///
+    /// # Errors
+    /// As [`SseDecoder::next_event`].
+    #[cfg(any(feature = "model-openai", feature = "model-anthropic"))]
+    pub(crate) fn next_message(&mut self) -> Result<Option<&SseMessage>> {
+        loop {
+            match self.advance()? {
+                Some(Found::Message) => return Ok(Some(&self.open.message)),
+                Some(Found::Retry(_)) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn advance(&mut self) -> Result<Option<Found>> {
+        if mem::take(&mut self.open.is_over) {
+            self.open.clear();
+        }
         while let Some((line, next)) = self.line_end() {
             let mut text = self.buffer.get(self.start..line).unwrap_or_default();
             if !mem::replace(&mut self.begun, true) {
                 text = text.strip_prefix(BOM).unwrap_or(text);
             }
-            let text = String::from_utf8_lossy(text).into_owned();
             (self.start, self.searched) = (next, next);
-            if let Some(event) = self.read(&text)? {
-                return Ok(Some(event));
+            let found = self.open.read(&String::from_utf8_lossy(text));
+            if self.open.message.data.len() > self.max_bytes {
+                return Err(self.too_long("a message of the event stream is too long"));
+            }
+            if found.is_some() {
+                return Ok(found);
             }
         }
         if self.buffer.len() - self.start > self.max_bytes {
@@ -126,36 +155,51 @@ impl SseDecoder {
         Some((end, if *next == b'\n' { end + 2 } else { end + 1 }))
     }
 
-    fn read(&mut self, line: &str) -> Result<Option<SseEvent>> {
+    fn too_long(&self, message: &'static str) -> Error {
+        Error::new(ErrorKind::LimitExceeded, "sse.decode", message).with("max_bytes", self.max_bytes)
+    }
+}
+
+/// What a line completed.
+enum Found {
+    Message,
+    Retry(Duration),
+}
+
+impl Open {
+    fn clear(&mut self) {
+        self.message.data.clear();
+        self.message.event = None;
+        self.message.id = None;
+    }
+
+    fn read(&mut self, line: &str) -> Option<Found> {
         if line.is_empty() {
-            let message = mem::take(&mut self.open);
-            return Ok(mem::take(&mut self.has_data).then_some(SseEvent::Message(message)));
+            if mem::take(&mut self.has_data) {
+                self.is_over = true;
+                return Some(Found::Message);
+            }
+            self.clear();
+            return None;
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "data" => {
                 if mem::replace(&mut self.has_data, true) {
-                    self.open.data.push('\n');
+                    self.message.data.push('\n');
                 }
-                self.open.data.push_str(value);
-                if self.open.data.len() > self.max_bytes {
-                    return Err(self.too_long("a message of the event stream is too long"));
-                }
+                self.message.data.push_str(value);
             }
-            "event" => self.open.event = Some(value.to_owned()).filter(|name| !name.is_empty()),
-            "id" if !value.contains('\0') => self.open.id = Some(value.to_owned()),
+            "event" => self.message.event = Some(value.to_owned()).filter(|name| !name.is_empty()),
+            "id" if !value.contains('\0') => self.message.id = Some(value.to_owned()),
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                return Ok(value.parse().ok().map(|millis| SseEvent::Retry(Duration::from_millis(millis))));
+                return value.parse().ok().map(|millis| Found::Retry(Duration::from_millis(millis)));
             }
             // Comments begin with a colon; unknown fields are ignored.
             _ => {}
         }
-        Ok(None)
-    }
-
-    fn too_long(&self, message: &'static str) -> Error {
-        Error::new(ErrorKind::LimitExceeded, "sse.decode", message).with("max_bytes", self.max_bytes)
+        None
     }
 }
 

@@ -27,6 +27,8 @@ pub struct ServerReply {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     pieces: usize,
+    /// After how many bytes of the body it waits to be told to go on.
+    pause: Option<usize>,
     end: End,
 }
 
@@ -39,6 +41,8 @@ enum End {
     Cut,
     /// Nothing more comes and the connection stays open.
     Silent,
+    /// The body is all there is, in place of HTTP.
+    Raw,
 }
 
 impl ServerReply {
@@ -46,7 +50,7 @@ impl ServerReply {
     #[must_use]
     pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![("content-type".to_owned(), content_type.to_owned())];
-        Self { status, headers, body: body.into(), pieces: usize::MAX, end: End::Whole }
+        Self { status, headers, body: body.into(), pieces: usize::MAX, pause: None, end: End::Whole }
     }
 
     /// A JSON value.
@@ -71,6 +75,12 @@ impl ServerReply {
         Self::new(200, "text/event-stream", body)
     }
 
+    /// These bytes in place of HTTP; then the connection is closed.
+    #[must_use]
+    pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { end: End::Raw, ..Self::new(0, "", bytes) }
+    }
+
     /// Another header.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
@@ -82,6 +92,13 @@ impl ServerReply {
     #[must_use]
     pub fn in_pieces(mut self, bytes: usize) -> Self {
         self.pieces = bytes.max(1);
+        self
+    }
+
+    /// Waits after this many bytes of the body until [`ProviderServer::go_on`].
+    #[must_use]
+    pub fn paused_after(mut self, bytes: usize) -> Self {
+        self.pause = Some(bytes);
         self
     }
 
@@ -131,6 +148,8 @@ pub struct ProviderServer {
     script: Arc<Mutex<Script>>,
     /// Cancelled by the server whenever a client has gone away before the end of an answer.
     gone: Cancel,
+    /// Cancelled when paused replies shall go on.
+    going: Cancel,
     accepting: Task<()>,
 }
 
@@ -150,10 +169,10 @@ impl ProviderServer {
         let address = listener.local_addr().map_err(broken)?;
         let script = Script { replies: replies.into_iter().collect(), requests: Vec::new() };
         let script = Arc::new(Mutex::new(script));
-        let gone = Cancel::new();
-        let accepting =
-            runtime.tasks().spawn("testing.server", serve(listener, Arc::clone(&script), gone.clone()));
-        Ok(Self { address, script, gone, accepting })
+        let (gone, going) = (Cancel::new(), Cancel::new());
+        let serving = serve(listener, Arc::clone(&script), gone.clone(), going.clone());
+        let accepting = runtime.tasks().spawn("testing.server", serving);
+        Ok(Self { address, script, gone, going, accepting })
     }
 
     /// The address, as `http://127.0.0.1:PORT`.
@@ -171,6 +190,11 @@ impl ProviderServer {
     #[must_use]
     pub fn requests(&self) -> Vec<ServerRequest> {
         lock(&self.script).requests.clone()
+    }
+
+    /// Lets replies that pause go on, now and from now on.
+    pub fn go_on(&self) {
+        self.going.cancel();
     }
 
     /// Waits until a client has closed its connection in the silence of a reply.
@@ -193,22 +217,37 @@ fn broken(err: std::io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, "testing.server", "the test server cannot go on").caused_by(err)
 }
 
-async fn serve(listener: TcpListener, script: Arc<Mutex<Script>>, gone: Cancel) {
+async fn serve(listener: TcpListener, script: Arc<Mutex<Script>>, gone: Cancel, going: Cancel) {
     // One connection after another: a script has an order.
     while let Ok((stream, _)) = listener.accept().await {
         // A client that goes away is part of many tests.
-        let _ = answer(stream, &script, &gone).await;
+        let _ = answer(stream, &script, &gone, &going).await;
     }
 }
 
-async fn answer(mut stream: TcpStream, script: &Mutex<Script>, gone: &Cancel) -> std::io::Result<()> {
-    let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
+async fn answer(
+    mut stream: TcpStream,
+    script: &Mutex<Script>,
+    gone: &Cancel,
+    going: &Cancel,
+) -> std::io::Result<()> {
+    let Some(request) = read_request(&mut stream).await? else {
+        // As servers without TLS answer a handshake.
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .await?;
+        return stream.shutdown().await;
+    };
     let reply = {
         let mut script = lock(script);
         script.requests.push(request);
         script.replies.pop_front()
     };
     let reply = reply.unwrap_or_else(|| ServerReply::new(599, "text/plain", "the script has no reply left"));
+    if reply.end == End::Raw {
+        stream.write_all(&reply.body).await?;
+        return stream.shutdown().await;
+    }
     let mut head =
         format!("HTTP/1.1 {} Scripted\r\ntransfer-encoding: chunked\r\nconnection: close\r\n", reply.status);
     for (name, value) in &reply.headers {
@@ -216,13 +255,14 @@ async fn answer(mut stream: TcpStream, script: &Mutex<Script>, gone: &Cancel) ->
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes()).await?;
-    for piece in reply.body.chunks(reply.pieces.min(reply.body.len().max(1))) {
-        stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await?;
-        stream.write_all(piece).await?;
-        stream.write_all(b"\r\n").await?;
-        stream.flush().await?;
+    let (before, after) = reply.body.split_at(reply.pause.unwrap_or(0).min(reply.body.len()));
+    send(&mut stream, before, reply.pieces).await?;
+    if reply.pause.is_some() {
+        going.cancelled().await;
     }
+    send(&mut stream, after, reply.pieces).await?;
     match reply.end {
+        End::Raw => {}
         End::Whole => stream.write_all(b"0\r\n\r\n").await?,
         End::Cut => {}
         End::Silent => {
@@ -232,6 +272,16 @@ async fn answer(mut stream: TcpStream, script: &Mutex<Script>, gone: &Cancel) ->
         }
     }
     stream.shutdown().await
+}
+
+async fn send(stream: &mut TcpStream, bytes: &[u8], pieces: usize) -> std::io::Result<()> {
+    for piece in bytes.chunks(pieces.min(bytes.len().max(1))) {
+        stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await?;
+        stream.write_all(piece).await?;
+        stream.write_all(b"\r\n").await?;
+        stream.flush().await?;
+    }
+    Ok(())
 }
 
 async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<ServerRequest>> {

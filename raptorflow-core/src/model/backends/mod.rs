@@ -3,6 +3,8 @@
 #[cfg(feature = "model-anthropic")]
 pub(crate) mod anthropic;
 pub(crate) mod canned;
+#[cfg(any(feature = "model-openai", feature = "model-anthropic"))]
+mod count;
 pub(crate) mod function;
 pub(crate) mod offline;
 #[cfg(feature = "model-openai")]

@@ -1,6 +1,6 @@
 //! `HttpEmbeddingModel`: an embedding model behind one of the wires.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use tracing::{Instrument as _, field};
@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::{EmbeddingAnswer, EmbeddingInfo, EmbeddingModel, EmbeddingPurpose, HttpClient, http::Endpoint},
+    model::{
+        EmbeddingAnswer, EmbeddingInfo, EmbeddingModel, EmbeddingPurpose, HttpClient,
+        http::{Endpoint, Extras},
+    },
     runtime::{Context, names},
     security::Secret,
 };
@@ -56,17 +59,17 @@ impl HttpEmbeddingModel {
     ) -> Result<Self> {
         let info = config.info();
         let key = key.map(|key| match config.wire {
-            EmbeddingWire::Gemini => ("x-goog-api-key".to_owned(), key),
-            _ => ("authorization".to_owned(), Secret::new(format!("Bearer {}", key.expose()))),
+            EmbeddingWire::Gemini => ("x-goog-api-key", key),
+            _ => ("authorization", Secret::new(format!("Bearer {}", key.expose()))),
         });
-        let further = config.headers.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str())));
-        let headers = key.into_iter().chain(further).collect();
+        let headers = key.into_iter().collect();
+        let extras = Extras { headers: &config.headers, query: &BTreeMap::new() };
         let (base_url, path) = match config.wire {
             EmbeddingWire::OpenAi => (config.base_url.as_str(), openai::PATH.to_owned()),
             EmbeddingWire::Ollama => (ollama::base_url(&config), ollama::PATH.to_owned()),
             EmbeddingWire::Gemini => (config.base_url.as_str(), gemini::path(&config)),
         };
-        let endpoint = Endpoint::new(&info.name, base_url, &path, headers, http)?;
+        let endpoint = Endpoint::new(&info.name, base_url, &path, headers, &extras, http)?;
         Ok(Self { info, config, endpoint })
     }
 

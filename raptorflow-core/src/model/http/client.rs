@@ -3,6 +3,7 @@
 use std::{
     fmt::{self, Debug},
     pin::Pin,
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -20,18 +21,20 @@ pub type HttpBody = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send + 'static>>;
 #[derive(Clone)]
 pub struct HttpRequest {
     /// Where to.
-    pub url: String,
-    /// Names and values; every value is treated as a secret, because hosts put keys into headers of any name.
-    pub headers: Vec<(String, Secret)>,
+    pub url: Arc<str>,
+    /// Names in lower case and values; every value is treated as a secret, because hosts put keys into headers of any name.
+    pub headers: Vec<(Arc<str>, Secret)>,
     /// The JSON text.
     pub body: Bytes,
 }
 
 impl Debug for HttpRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
+        // A query may hold a key.
+        let url = self.url.split('?').next().unwrap_or_default();
         f.debug_struct("HttpRequest")
-            .field("url", &self.url)
+            .field("url", &url)
             .field("headers", &names)
             .field("body_bytes", &self.body.len())
             .finish()

@@ -10,7 +10,7 @@ mod status;
 mod transport;
 
 pub use client::{HttpBody, HttpClient, HttpRequest, HttpResponse};
-pub(crate) use endpoint::{Endpoint, check_tools};
+pub(crate) use endpoint::{Endpoint, Extras, check_tools};
 pub(crate) use events::{Dialect, answer_parts};
 pub(crate) use status::{Origin, provider_error};
 pub use transport::{HttpConfig, ReqwestClient};

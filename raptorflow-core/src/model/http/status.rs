@@ -51,14 +51,25 @@ impl Origin {
         self.error(ErrorKind::InvalidOutput, message)
     }
 
+    /// An event that is not the JSON of the wire.
+    pub(crate) fn no_event(&self, data: &str, err: &serde_json::Error) -> Error {
+        // The error's own text may show the content.
+        self.malformed("an event of the stream is not the expected JSON")
+            .with("bytes", data.len())
+            .with("column", err.column())
+    }
+
     /// An answer that begins an event stream, or the error that it is.
     pub(crate) async fn accept(&self, ctx: &Context, response: HttpResponse) -> Result<HttpResponse> {
-        let kind = response.header("content-type").unwrap_or_default().to_ascii_lowercase();
+        let kind = response.header("content-type").unwrap_or_default();
+        let is =
+            |wanted: &str| kind.get(..wanted.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(wanted));
         if (200..300).contains(&response.status)
-            && (kind.is_empty() || kind.starts_with("text/event-stream") || kind.starts_with("text/plain"))
+            && (kind.is_empty() || is("text/event-stream") || is("text/plain"))
         {
             return Ok(response);
         }
+        let kind = kind.to_ascii_lowercase();
         Err(self.refused(ctx, &kind, response).await)
     }
 
@@ -204,6 +215,7 @@ fn by_status(status: u16, told: &Told, soon: Retry) -> (ErrorKind, &'static str,
         402 => (PermissionDenied, "the provider wants to be paid first", Retry::Never),
         403 => (PermissionDenied, "the key may not do this", Retry::Never),
         404 => (NotFound, "the provider knows no such model or address", Retry::Never),
+        407 => (Unauthenticated, "the proxy wants to know who asks", Retry::Never),
         408 | 504 => (Timeout, "the provider took too long", soon),
         409 => (Conflict, "the provider is working on the same request", soon),
         413 => (LimitExceeded, "the request is too large for the provider", Retry::Never),

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, Proxy, Url, redirect};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use serde::{Deserialize, Serialize};
@@ -19,19 +19,33 @@ use crate::{
     runtime::Context,
 };
 
-/// How long a [`ReqwestClient`] waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How long a [`ReqwestClient`] waits, and through whom it speaks.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
     /// For a connection; 10 seconds by default.
     pub connect_timeout: Duration,
     /// For the next bytes of an answer; 5 minutes by default, because models think in silence.
     pub idle_timeout: Duration,
+    /// The proxy for every host but this machine, like `http://user:password@proxy:3128`, in place of those of the
+    /// system.
+    pub proxy: Option<String>,
+}
+
+impl fmt::Debug for HttpConfig {
+    /// Without the proxy's address, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpConfig")
+            .field("connect_timeout", &self.connect_timeout)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("has_proxy", &self.proxy.is_some())
+            .finish()
+    }
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(300) }
+        Self { connect_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(300), proxy: None }
     }
 }
 
@@ -123,7 +137,14 @@ fn build(reach: Reach, config: &HttpConfig) -> Result<Client> {
         .connect_timeout(config.connect_timeout)
         .read_timeout(config.idle_timeout)
         .user_agent(concat!("raptorflow/", env!("CARGO_PKG_VERSION")));
-    let client = if matches!(reach, Reach::Local) { client.no_proxy() } else { client };
+    let client = match (reach, &config.proxy) {
+        (Reach::Local, _) => client.no_proxy(),
+        (_, None) => client,
+        (_, Some(proxy)) => client.proxy(Proxy::all(proxy).map_err(|err| {
+            Error::new(ErrorKind::InvalidInput, "http.post", "not the address of a proxy")
+                .caused_by(err.without_url())
+        })?),
+    };
     client.build().map_err(|err| failed(err.into()))
 }
 
@@ -136,7 +157,7 @@ impl HttpClient for ReqwestClient {
         let host = host_of(&url);
         let mut builder = self.client(&url)?.post(url).body(request.body);
         for (name, value) in &request.headers {
-            builder = builder.header(name, header_value(name, value.expose())?);
+            builder = builder.header(&**name, header_value(name, value.expose())?);
         }
         let response = ctx.bound("http.post", builder.send()).await?.map_err(|err| refused(err, &host))?;
         let status = response.status().as_u16();
@@ -167,8 +188,9 @@ fn header_value(name: &str, text: &str) -> Result<reqwest::header::HeaderValue> 
 /// What a failure of the connection means; the address is left out of the cause, since a query may hold a key.
 fn refused(err: reqwest::Error, host: &str) -> Error {
     let err = err.without_url();
-    let (kind, message, retry) = if is_certificate(&err) {
-        (ErrorKind::Unavailable, "the certificate of the host is not trusted", Retry::Never)
+    let trouble = trouble(&err);
+    let (kind, message, retry) = if let Some((message, retry)) = trouble {
+        (ErrorKind::Unavailable, message, retry)
     } else if err.is_connect() {
         (ErrorKind::Unavailable, "cannot connect to the host", Retry::Soon)
     } else if err.is_timeout() {
@@ -181,17 +203,40 @@ fn refused(err: reqwest::Error, host: &str) -> Error {
     Error::new(kind, "http.post", message).with("host", host).retryable(retry).caused_by(err)
 }
 
-fn is_certificate(err: &reqwest::Error) -> bool {
+/// What kept a connection from being made, where the causes tell.
+fn trouble(err: &reqwest::Error) -> Option<(&'static str, Retry)> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(err);
     while let Some(cause) = next {
-        // An I/O error keeps the TLS error inside, not as its source.
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls =
-            inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()).or_else(|| cause.downcast_ref());
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
+        match tls_error(cause) {
+            Some(rustls::Error::InvalidCertificate(_)) => {
+                return Some(("the certificate of the host is not trusted", Retry::Never));
+            }
+            Some(_) => {
+                return Some(("the host does not speak TLS with us; is the address https?", Retry::Never));
+            }
+            None => {}
+        }
+        // These two are types of their own that nobody can name, so their texts have to do.
+        if err.is_connect() {
+            let text = cause.to_string();
+            if text.starts_with("dns error") {
+                return Some(("the name of the host is not known", Retry::Soon));
+            }
+            if text.starts_with("tunnel error") {
+                return Some(("the proxy does not lead to the host", Retry::Never));
+            }
         }
         next = cause.source();
     }
-    false
+    None
+}
+
+/// The TLS error that a cause is or holds; an I/O error keeps it inside, not as its source.
+fn tls_error<'a>(mut cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    loop {
+        if let Some(tls) = cause.downcast_ref() {
+            return Some(tls);
+        }
+        cause = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
+    }
 }

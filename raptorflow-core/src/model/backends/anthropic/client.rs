@@ -4,16 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{
-    config::AnthropicConfig,
-    convert::{is_wrapped, request as converted},
-    dialect::{Events, Form},
-};
+use super::{config::AnthropicConfig, convert::request as converted, dialect::Events};
 use crate::{
     error::Result,
     model::{
-        ChatModel, ChatRequest, ChatStream, HttpClient, ModelInfo, Output,
-        http::{Endpoint, check_tools},
+        ChatModel, ChatRequest, ChatStream, HttpClient, ModelInfo,
+        http::{Endpoint, Extras, check_tools},
     },
     runtime::Context,
     security::Secret,
@@ -22,10 +18,20 @@ use crate::{
 /// A chat model behind Anthropic's messages API.
 ///
 /// Answers are always streamed.
-/// Structured output is emulated, so that it works with every model: the schema becomes the input of a tool named
-/// `final_answer` that the model is made to call, and that tool's input is the text of the answer; the caller sees
-/// no tool call.
-/// Thinking goes back to the API as it was signed; temperatures above 1 count as 1.
+/// A schema is enforced by the API where the model is known for it
+/// ([`ModelAbilities::strict`](crate::model::ModelAbilities)) and the schema can be said in the subset that it enforces:
+/// bounds of numbers and lengths are told in descriptions.
+/// Otherwise structured output is emulated: the schema becomes the input of a tool named `final_answer` that the model
+/// is made to call, and that tool's input is the text of the answer; the caller sees no tool call.
+///
+/// An effort makes newer models think as much as they see fit; older ones are given 1,024, 4,096, 8,192 or 16,384 tokens
+/// for it, on top of the answer's.
+/// Thinking goes back to the API as it was signed; while a model thinks the API takes no temperature and requires no
+/// tool, so such requests are `Unsupported`.
+/// Temperatures above 1 count as 1.
+///
+/// With [`ChatRequest::keep_prompt`], tools, instructions and the conversation so far are marked to be kept; what was
+/// read from there counts as [`Usage::cached_tokens`](crate::types::Usage).
 ///
 /// ```
 /// use raptorflow_core::{model::{AnthropicConfig, AnthropicModel, Model, ReqwestClient}, security::Secret};
@@ -56,16 +62,12 @@ impl AnthropicModel {
     /// As [`AnthropicModel::new`].
     pub fn with_client(config: AnthropicConfig, key: Secret, http: Arc<dyn HttpClient>) -> Result<Self> {
         let info = ModelInfo::known("anthropic", &config.model, &config.profiles)?;
-        let mut headers = vec![
-            ("x-api-key".to_owned(), key),
-            ("anthropic-version".to_owned(), Secret::new(config.version.as_str())),
-        ];
-        headers
-            .extend(config.headers.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))));
+        let headers = vec![("x-api-key", key), ("anthropic-version", Secret::new(config.version.as_str()))];
         let base = config.base_url.trim_end_matches('/');
         // Both forms of the address are in use.
         let base = base.strip_suffix("/v1").unwrap_or(base);
-        let endpoint = Endpoint::new(&info.name, base, "v1/messages", headers, http)?;
+        let extras = Extras { headers: &config.headers, query: &config.query };
+        let endpoint = Endpoint::new(&info.name, base, "v1/messages", headers, &extras, http)?;
         Ok(Self { info, config, endpoint })
     }
 }
@@ -79,12 +81,7 @@ impl ChatModel for AnthropicModel {
     async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
         self.info.check(request)?;
         check_tools(&self.info.name, request)?;
-        let form = match &request.output {
-            Output::Text => Form::Text,
-            Output::Json { schema, .. } if is_wrapped(schema.as_value()) => Form::Wrapped,
-            Output::Json { .. } => Form::Plain,
-        };
-        let body = converted(&self.config, request)?;
+        let (body, form) = converted(&self.config, &self.info, request)?;
         self.endpoint.stream(ctx, &body, |origin| Events::new(origin, form)).await
     }
 }

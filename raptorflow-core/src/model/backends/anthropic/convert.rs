@@ -1,20 +1,23 @@
 //! From our request to Anthropic's.
 
-use std::mem;
+use std::{borrow::Cow, mem};
 
 use serde_json::{Value, json};
 
 use super::{
     config::AnthropicConfig,
-    wire::{Block, Request, Source, Told, Tool, Turn},
+    dialect::Form,
+    strict::strict,
+    thinking::Plan,
+    wire::{Block, CacheControl, Format, Marked, Request, Source, System, Told, Tool, Turn},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
-        ChatRequest, Effort, Output, Reasoning, ToolChoice,
-        wording::{Piece, passages_text, result_text, user_pieces},
+        ChatRequest, KeepPrompt, ModelInfo, Output, ToolChoice,
+        wording::{Piece, joined_text, passages_text, result_text, user_pieces},
     },
-    types::{Media, Message, Part, Role},
+    types::{Media, Message, Part, Role, ToolSpec},
 };
 
 /// The tool by which a structured answer is given.
@@ -23,72 +26,118 @@ const ANSWER_DESCRIPTION: &str = "Gives the final answer. Call it once, when the
     the answer is not given in any other way.";
 /// Under which property a schema that is no object is asked for.
 const WRAPPED: &str = "value";
-/// The fewest tokens for which the API lets a model think.
-const MIN_THINKING: u32 = 1024;
 
 /// The request in Anthropic's form.
 ///
 /// # Errors
-/// `InvalidInput` when a tool has the name by which a structured answer is given.
-pub(super) fn request<'a>(config: &'a AnthropicConfig, request: &'a ChatRequest) -> Result<Request<'a>> {
-    let mut tools: Vec<Tool<'a>> = request
-        .tools
-        .iter()
-        .map(|spec| Tool {
-            name: &spec.name,
-            description: &spec.description,
-            input_schema: spec.parameters.as_value().clone(),
-        })
-        .collect();
-    if let Output::Json { schema, .. } = &request.output {
-        if tools.iter().any(|tool| tool.name == ANSWER_TOOL) {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                "model.stream",
-                "a tool has the name by which a structured answer is given; rename it",
-            )
-            .with("tool", ANSWER_TOOL));
+/// `InvalidInput` when a tool has the name by which a structured answer is given, and `Unsupported` for what the API
+/// does not do while a model thinks.
+pub(super) fn request<'a>(
+    config: &'a AnthropicConfig,
+    info: &ModelInfo,
+    request: &'a ChatRequest,
+) -> Result<(Request<'a>, Form)> {
+    let plan = Plan::of(config, info, request)?;
+    let (thinking, mut output_config) = plan.into_fields(config);
+    let mut tools: Vec<Tool<'a>> = request.tools.iter().map(tool).collect();
+    let form = match &request.output {
+        Output::Text => Form::Text,
+        Output::Json { schema, .. } => {
+            let enforced = if info.abilities.strict { strict(schema.as_value()) } else { None };
+            match enforced {
+                Some(schema) => {
+                    output_config.format = Some(Format::JsonSchema { schema });
+                    Form::Text
+                }
+                None => emulate(schema.as_value(), &mut tools)?,
+            }
         }
-        let input_schema =
-            if is_wrapped(schema.as_value()) { wrap(schema.as_value()) } else { schema.as_value().clone() };
-        tools.push(Tool { name: ANSWER_TOOL, description: ANSWER_DESCRIPTION, input_schema });
-    }
+    };
     let answer = request.max_output_tokens.unwrap_or(config.max_output_tokens);
-    let thinks = thinking_tokens(config, request);
-    let system: Vec<String> =
-        request.messages.iter().filter(|m| m.role == Role::System).map(Message::text).collect();
-    Ok(Request {
+    let longest = info.max_output_tokens.unwrap_or(u32::MAX);
+    let tool_choice = tool_choice(plan, form, request);
+    let mut out = Request {
         model: &config.model,
-        max_tokens: answer.saturating_add(thinks.unwrap_or(0)),
-        system: system.join("\n\n"),
+        max_tokens: answer.saturating_add(plan.room()).min(longest),
+        system: system(&request.messages),
         messages: turns(&request.messages),
-        tool_choice: tool_choice(config, request),
         tools,
-        // The API knows 0 to 1, and none at all while the model thinks.
-        temperature: request.temperature.filter(|_| thinks.is_none()).map(|t| t.clamp(0.0, 1.0)),
+        tool_choice,
+        // The API knows 0 to 1.
+        temperature: request.temperature.map(|t| t.clamp(0.0, 1.0)),
         top_p: request.top_p,
         stop_sequences: &request.stop,
-        thinking: thinks.map(|tokens| json!({"type": "enabled", "budget_tokens": tokens})),
+        thinking,
+        output_config,
         stream: true,
-    })
+    };
+    if let Some(keep) = request.keep_prompt.or(config.keep_prompt) {
+        mark(&mut out, keep);
+    }
+    Ok((out, form))
 }
 
-/// For how many tokens the model thinks before it answers.
-fn thinking_tokens(config: &AnthropicConfig, request: &ChatRequest) -> Option<u32> {
-    match request.reasoning {
-        Some(Reasoning::Budget(tokens)) => Some(tokens.max(MIN_THINKING)),
-        // The API counts tokens, so an effort is that of a number of them.
-        Some(Reasoning::Effort(Effort::Minimal)) => Some(MIN_THINKING),
-        Some(Reasoning::Effort(Effort::Low)) => Some(4 << 10),
-        Some(Reasoning::Effort(Effort::Medium)) => Some(8 << 10),
-        Some(Reasoning::Effort(Effort::High)) => Some(16 << 10),
-        None => config.thinking_tokens,
+fn tool(spec: &ToolSpec) -> Tool<'_> {
+    Tool {
+        name: &spec.name,
+        description: &spec.description,
+        input_schema: Cow::Borrowed(spec.parameters.as_value()),
+        cache_control: None,
     }
 }
 
-/// Whether a schema has to be wrapped into an object, because only objects are inputs of tools.
-pub(super) fn is_wrapped(schema: &Value) -> bool {
-    schema.get("type").and_then(Value::as_str) != Some("object")
+/// Adds the tool by which a structured answer is given.
+fn emulate<'a>(schema: &'a Value, tools: &mut Vec<Tool<'a>>) -> Result<Form> {
+    if tools.iter().any(|tool| tool.name == ANSWER_TOOL) {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "model.stream",
+            "a tool has the name by which a structured answer is given; rename it",
+        )
+        .with("tool", ANSWER_TOOL));
+    }
+    let is_wrapped = schema.get("type").and_then(Value::as_str) != Some("object");
+    let input_schema = if is_wrapped { Cow::Owned(wrap(schema)) } else { Cow::Borrowed(schema) };
+    tools.push(Tool {
+        name: ANSWER_TOOL,
+        description: ANSWER_DESCRIPTION,
+        input_schema,
+        cache_control: None,
+    });
+    Ok(if is_wrapped { Form::Wrapped } else { Form::Plain })
+}
+
+/// The instructions of all system messages.
+fn system(messages: &[Message]) -> Option<System<'_>> {
+    let mut texts = messages.iter().filter(|message| message.role == Role::System).map(joined_text);
+    let first = texts.next()?;
+    let text = texts.fold(first, |joined, text| joined + "\n\n" + text);
+    (!text.is_empty()).then_some(System::Text(text))
+}
+
+/// Marks up to where the API keeps what it read: the instructions with the tools in front of them, and the
+/// conversation so far, which the next call continues.
+fn mark(request: &mut Request<'_>, keep: KeepPrompt) {
+    let ttl = match keep {
+        KeepPrompt::Minutes => None,
+        KeepPrompt::Hours => Some("1h"),
+    };
+    let control = Some(CacheControl::Ephemeral { ttl });
+    match (request.system.take(), request.tools.last_mut()) {
+        (Some(System::Text(text)), _) => {
+            let block = Block::Text { text };
+            request.system = Some(System::Blocks([Marked { block, cache_control: control }]));
+        }
+        (None, Some(tool)) => tool.cache_control = control,
+        (other, _) => request.system = other,
+    }
+    let last = request.messages.last_mut().and_then(|turn| turn.content.last_mut());
+    // The API marks no thoughts.
+    let markable =
+        last.filter(|last| !matches!(last.block, Block::Thinking { .. } | Block::RedactedThinking { .. }));
+    if let Some(last) = markable {
+        last.cache_control = control;
+    }
 }
 
 /// The answer without its wrapping.
@@ -113,17 +162,15 @@ fn wrap(schema: &Value) -> Value {
     outer
 }
 
-fn tool_choice(config: &AnthropicConfig, request: &ChatRequest) -> Option<Value> {
-    let structured = request.output != Output::Text;
+fn tool_choice(plan: Plan, form: Form, request: &ChatRequest) -> Option<Value> {
+    let emulated = form != Form::Text;
     let mut choice = match &request.tool_choice {
         // The API forces no tool while the model thinks; the answer is then checked by the caller.
-        _ if thinking_tokens(config, request).is_some() => None,
+        _ if emulated && plan != Plan::No => None,
         ToolChoice::Tool(name) => Some(json!({"type": "tool", "name": name})),
         ToolChoice::Required => Some(json!({"type": "any"})),
-        ToolChoice::Auto if structured && !request.tools.is_empty() => Some(json!({"type": "any"})),
-        ToolChoice::Auto | ToolChoice::None if structured => {
-            Some(json!({"type": "tool", "name": ANSWER_TOOL}))
-        }
+        ToolChoice::Auto if emulated && !request.tools.is_empty() => Some(json!({"type": "any"})),
+        ToolChoice::Auto | ToolChoice::None if emulated => Some(json!({"type": "tool", "name": ANSWER_TOOL})),
         ToolChoice::None if !request.tools.is_empty() => Some(json!({"type": "none"})),
         ToolChoice::Auto | ToolChoice::None => None,
     };
@@ -143,7 +190,7 @@ fn tool_choice(config: &AnthropicConfig, request: &ChatRequest) -> Option<Value>
 fn turns(messages: &[Message]) -> Vec<Turn<'_>> {
     let mut turns: Vec<Turn<'_>> = Vec::with_capacity(messages.len());
     for message in messages {
-        let (role, blocks) = match message.role {
+        let (role, blocks): (_, Vec<Block<'_>>) = match message.role {
             // The text went into `system`; passages never do.
             Role::System => {
                 let passages = passages_text(message);
@@ -151,12 +198,12 @@ fn turns(messages: &[Message]) -> Vec<Turn<'_>> {
                 ("user", block.into_iter().collect())
             }
             Role::User | Role::Tool => ("user", heard(message)),
-            Role::Assistant => ("assistant", message.parts.iter().filter_map(said).collect::<Vec<_>>()),
+            Role::Assistant => ("assistant", message.parts.iter().filter_map(said).collect()),
         };
         match turns.last_mut() {
             _ if blocks.is_empty() => {}
-            Some(last) if last.role == role => last.content.extend(blocks),
-            _ => turns.push(Turn { role, content: blocks }),
+            Some(last) if last.role == role => last.content.extend(blocks.into_iter().map(Marked::from)),
+            _ => turns.push(Turn { role, content: blocks.into_iter().map(Marked::from).collect() }),
         }
     }
     turns
@@ -227,10 +274,9 @@ fn said(part: &Part) -> Option<Block<'_>> {
         Part::Text { text } if !text.trim().is_empty() => Some(Block::Text { text: text.into() }),
         Part::ToolCall(call) => {
             // A call whose arguments were no object was answered with an error; the API still wants an object.
-            let input = if call.arguments.is_object() {
-                call.arguments.clone()
-            } else {
-                json!({"input": call.arguments})
+            let input = match call.arguments.is_object() {
+                true => Cow::Borrowed(&call.arguments),
+                false => Cow::Owned(json!({"input": call.arguments})),
             };
             Some(Block::ToolUse { id: &call.id, name: &call.name, input })
         }
@@ -252,7 +298,8 @@ mod tests {
     use crate::types::{Passage, Schema, ToolCall, ToolResult, ToolSpec};
 
     fn sent(config: &AnthropicConfig, wanted: &ChatRequest) -> Value {
-        serde_json::to_value(request(config, wanted).unwrap()).unwrap()
+        let info = ModelInfo::known("anthropic", "claude-3-7-sonnet-latest", &[]).unwrap();
+        serde_json::to_value(request(config, &info, wanted).unwrap().0).unwrap()
     }
 
     #[test]
@@ -329,11 +376,12 @@ mod tests {
         assert_eq!(sent(&AnthropicConfig::new("claude"), &wanted)["tool_choice"], json!({"type": "any"}));
         let mut thinking = AnthropicConfig::new("claude");
         thinking.thinking_tokens = Some(2048);
+        wanted.temperature = None;
         let thinking = sent(&thinking, &wanted);
-        assert_eq!((&thinking["tool_choice"], &thinking["temperature"]), (&Value::Null, &Value::Null));
-        assert_eq!(thinking["max_tokens"], 10240);
+        assert_eq!((&thinking["tool_choice"], &thinking["max_tokens"]), (&Value::Null, &json!(10240)));
         wanted.tools = [ToolSpec::new(ANSWER_TOOL, "Mine.", Schema::any_object())].into();
         let config = AnthropicConfig::new("claude");
-        assert_eq!(request(&config, &wanted).err().unwrap().kind(), ErrorKind::InvalidInput);
+        let info = ModelInfo::new("anthropic:claude");
+        assert_eq!(request(&config, &info, &wanted).err().unwrap().kind(), ErrorKind::InvalidInput);
     }
 }

@@ -15,15 +15,19 @@ use crate::{
     error::Result,
     model::{
         FinishReason, SseMessage, StreamPart,
+        backends::count::Tokens,
         http::{Dialect, Origin, provider_error},
     },
     types::Usage,
 };
 
+/// About how many bytes of an answer are one token.
+const BYTES_PER_TOKEN: u64 = 4;
+
 /// How a structured answer comes back, if one was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// Free text: every tool is a tool.
+    /// Free text, or JSON that the API enforces: every tool is a tool.
     Text,
     /// The input of the answer tool is the answer.
     Plain,
@@ -46,7 +50,10 @@ pub(super) struct Events {
     blocks: HashMap<usize, Block>,
     calls: usize,
     answered: bool,
+    /// How many bytes of the answer arrived.
+    bytes: u64,
     counts: Counts,
+    told: bool,
     reason: Option<FinishReason>,
 }
 
@@ -58,7 +65,9 @@ impl Events {
             blocks: HashMap::new(),
             calls: 0,
             answered: false,
+            bytes: 0,
             counts: Counts::default(),
+            told: false,
             reason: None,
         }
     }
@@ -95,6 +104,12 @@ impl Events {
     }
 
     fn delta(&mut self, at: usize, delta: Delta, parts: &mut VecDeque<StreamPart>) {
+        self.bytes = self.bytes.saturating_add(match &delta {
+            Delta::TextDelta { text } => text.len() as u64,
+            Delta::ThinkingDelta { thinking } => thinking.len() as u64,
+            Delta::InputJsonDelta { partial_json } => partial_json.len() as u64,
+            Delta::SignatureDelta { .. } | Delta::Other => 0,
+        });
         match (delta, self.blocks.get_mut(&at)) {
             (Delta::TextDelta { text }, _) => push_text(text, parts),
             (Delta::ThinkingDelta { thinking }, _) => push_thought(thinking, parts),
@@ -138,25 +153,25 @@ impl Events {
         known.cache_creation_input_tokens =
             counts.cache_creation_input_tokens.or(known.cache_creation_input_tokens);
         known.cache_read_input_tokens = counts.cache_read_input_tokens.or(known.cache_read_input_tokens);
+        self.told = true;
     }
 
-    fn finish(&mut self, parts: &mut VecDeque<StreamPart>) {
-        let Some(reason) = self.reason.take() else { return };
-        parts.push_back(StreamPart::Usage { usage: usage(&mem::take(&mut self.counts)) });
+    fn finish(&mut self, parts: &mut VecDeque<StreamPart>) -> Result<()> {
+        let Some(reason) = self.reason.take() else { return Ok(()) };
+        let usage = usage(&self.counts, &self.origin)?;
+        self.told = false;
+        parts.push_back(StreamPart::Usage { usage });
         // The answer tool is ours; the caller has no tool to run.
         let answered = self.answered && self.calls == 0 && reason == FinishReason::ToolCalls;
         parts.push_back(StreamPart::Finish { reason: if answered { FinishReason::Stop } else { reason } });
+        Ok(())
     }
 }
 
 impl Dialect for Events {
     fn read(&mut self, message: &SseMessage, parts: &mut VecDeque<StreamPart>) -> Result<()> {
-        let event: Event = serde_json::from_str(&message.data).map_err(|err| {
-            self.origin
-                .malformed("an event of the stream is not the expected JSON")
-                .with("bytes", message.data.len())
-                .with("column", err.column())
-        })?;
+        let event: Event =
+            serde_json::from_str(&message.data).map_err(|err| self.origin.no_event(&message.data, &err))?;
         match event {
             Event::MessageStart { message } => self.count(&message.usage),
             Event::ContentBlockStart { index, content_block } => self.begin(index, content_block, parts),
@@ -166,15 +181,26 @@ impl Dialect for Events {
                 self.count(&usage);
                 self.reason = delta.stop_reason.map(finish_reason).or(self.reason.take());
             }
-            Event::MessageStop => self.finish(parts),
+            Event::MessageStop => return self.finish(parts),
             Event::Error { error } => return Err(provider_error(&self.origin, &error.kind, &error.message)),
             Event::Other => {}
         }
         Ok(())
     }
 
-    fn end(&mut self, parts: &mut VecDeque<StreamPart>) {
-        self.finish(parts);
+    fn end(&mut self, parts: &mut VecDeque<StreamPart>) -> Result<()> {
+        self.finish(parts)
+    }
+
+    fn break_off(&mut self, parts: &mut VecDeque<StreamPart>) {
+        if !mem::take(&mut self.told) {
+            return;
+        }
+        // The API tells what it wrote at the end, so what arrived is counted where it is more.
+        if let Ok(mut usage) = usage(&self.counts, &self.origin) {
+            usage.output_tokens = usage.output_tokens.max(self.bytes / BYTES_PER_TOKEN);
+            parts.push_back(StreamPart::Usage { usage });
+        }
     }
 }
 
@@ -200,14 +226,16 @@ fn finish_reason(reason: String) -> FinishReason {
     }
 }
 
-fn usage(counts: &Counts) -> Usage {
-    let cached = counts.cache_read_input_tokens.unwrap_or(0);
-    // The API counts cached tokens beside the input; ours is all that was read.
-    let input = [counts.input_tokens, counts.cache_creation_input_tokens, Some(cached)];
-    Usage {
-        input_tokens: input.into_iter().flatten().fold(0, u64::saturating_add),
-        output_tokens: counts.output_tokens.unwrap_or(0),
+fn usage(counts: &Counts, origin: &Origin) -> Result<Usage> {
+    let known = |count: Tokens, field| Ok(count.known(origin, field)?.unwrap_or(0));
+    let cached = known(counts.cache_read_input_tokens, "usage.cache_read_input_tokens")?;
+    let written = known(counts.cache_creation_input_tokens, "usage.cache_creation_input_tokens")?;
+    let fresh = known(counts.input_tokens, "usage.input_tokens")?;
+    Ok(Usage {
+        // The API counts cached tokens beside the input; ours is all that was read.
+        input_tokens: fresh.saturating_add(written).saturating_add(cached),
+        output_tokens: known(counts.output_tokens, "usage.output_tokens")?,
         cached_tokens: cached,
         reasoning_tokens: 0,
-    }
+    })
 }

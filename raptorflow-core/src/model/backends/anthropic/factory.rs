@@ -44,6 +44,7 @@ impl ModelFactory for AnthropicFactory {
             config = config.at(base_url.as_str());
         }
         config.headers.clone_from(&settings.headers);
+        config.query.clone_from(&settings.query);
         config.profiles.clone_from(&settings.profiles);
         Ok(Model::new(AnthropicModel::with_client(config, key, Arc::clone(&self.http))?))
     }

@@ -5,6 +5,8 @@ mod config;
 mod convert;
 mod dialect;
 mod factory;
+mod strict;
+mod thinking;
 mod wire;
 
 pub use client::AnthropicModel;

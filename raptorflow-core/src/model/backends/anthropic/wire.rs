@@ -5,12 +5,14 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::model::backends::count::Tokens;
+
 #[derive(Serialize)]
 pub(super) struct Request<'a> {
     pub(super) model: &'a str,
     pub(super) max_tokens: u32,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(super) system: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) system: Option<System<'a>>,
     pub(super) messages: Vec<Turn<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) tools: Vec<Tool<'a>>,
@@ -23,14 +25,82 @@ pub(super) struct Request<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub(super) stop_sequences: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) thinking: Option<Value>,
+    pub(super) thinking: Option<Thinking>,
+    #[serde(skip_serializing_if = "OutputConfig::is_empty")]
+    pub(super) output_config: OutputConfig,
     pub(super) stream: bool,
+}
+
+/// The instructions: a text, or a block where it is marked to be kept.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum System<'a> {
+    Text(Cow<'a, str>),
+    Blocks([Marked<'a>; 1]),
+}
+
+/// How the model thinks.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Thinking {
+    Enabled {
+        budget_tokens: u32,
+    },
+    Adaptive {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        display: Option<&'static str>,
+    },
+}
+
+#[derive(Default, Serialize)]
+pub(super) struct OutputConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) effort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) format: Option<Format>,
+}
+
+impl OutputConfig {
+    fn is_empty(&self) -> bool {
+        self.effort.is_none() && self.format.is_none()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Format {
+    JsonSchema { schema: Value },
+}
+
+/// Up to here the API keeps what it read.
+#[derive(Clone, Copy, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum CacheControl {
+    Ephemeral {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ttl: Option<&'static str>,
+    },
+}
+
+/// A block that may be marked.
+#[derive(Serialize)]
+pub(super) struct Marked<'a> {
+    #[serde(flatten)]
+    pub(super) block: Block<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cache_control: Option<CacheControl>,
+}
+
+impl<'a> From<Block<'a>> for Marked<'a> {
+    fn from(block: Block<'a>) -> Self {
+        Self { block, cache_control: None }
+    }
 }
 
 #[derive(Serialize)]
 pub(super) struct Turn<'a> {
     pub(super) role: &'static str,
-    pub(super) content: Vec<Block<'a>>,
+    pub(super) content: Vec<Marked<'a>>,
 }
 
 #[derive(Serialize)]
@@ -57,7 +127,7 @@ pub(super) enum Block<'a> {
     ToolUse {
         id: &'a str,
         name: &'a str,
-        input: Value,
+        input: Cow<'a, Value>,
     },
     ToolResult {
         tool_use_id: &'a str,
@@ -86,7 +156,9 @@ pub(super) enum Source<'a> {
 pub(super) struct Tool<'a> {
     pub(super) name: &'a str,
     pub(super) description: &'a str,
-    pub(super) input_schema: Value,
+    pub(super) input_schema: Cow<'a, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cache_control: Option<CacheControl>,
 }
 
 /// One `data` of the event stream; unknown events are skipped, as the API asks.
@@ -185,11 +257,11 @@ pub(super) struct Failure {
 }
 
 /// Each count is told when it is known, and then replaces what was told before.
-#[derive(Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Counts {
-    pub(super) input_tokens: Option<u64>,
-    pub(super) output_tokens: Option<u64>,
-    pub(super) cache_creation_input_tokens: Option<u64>,
-    pub(super) cache_read_input_tokens: Option<u64>,
+    pub(super) input_tokens: Tokens,
+    pub(super) output_tokens: Tokens,
+    pub(super) cache_creation_input_tokens: Tokens,
+    pub(super) cache_read_input_tokens: Tokens,
 }

@@ -1,30 +1,35 @@
-//! `OpenAiModel`: the trait over the wire.
+//! `OpenAiModel`: the trait over either wire.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::{
+    chat,
     config::{OpenAiConfig, Structured},
-    convert,
-    dialect::Chunks,
+    responses,
 };
 use crate::{
     error::Result,
     model::{
         ChatModel, ChatRequest, ChatStream, HttpClient, ModelInfo,
-        http::{Endpoint, check_tools},
+        http::{Endpoint, Extras, check_tools},
     },
     runtime::Context,
     security::Secret,
 };
 
-/// A chat model behind OpenAI's chat completions, at OpenAI or at any compatible host.
+/// A chat model behind OpenAI's chat completions or responses, at OpenAI or at any compatible host.
 ///
+/// Which wire is spoken says [`OpenAiApi`](crate::model::OpenAiApi).
 /// Answers are always streamed.
 /// A schema is enforced by the host (`strict`) where it keeps to the subset that OpenAI enforces, and told
-/// otherwise.
-/// What the model thinks is read where the host tells it and is not sent back, since the wire has no place for it.
+/// otherwise; see [`Structured`].
+///
+/// Over chat completions, what the model thinks is read where the host tells it, and is not sent back unless the
+/// configuration says so.
+/// Over responses, it goes back as the host encrypted it, from [`Part::Reasoning`](crate::types::Part), and the host is
+/// asked to keep nothing.
 ///
 /// ```
 /// use raptorflow_core::{model::{Model, OpenAiConfig, OpenAiModel, ReqwestClient}, security::Secret};
@@ -37,7 +42,14 @@ use crate::{
 pub struct OpenAiModel {
     info: ModelInfo,
     config: OpenAiConfig,
+    wire: Wire,
     endpoint: Endpoint,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wire {
+    Chat,
+    Responses,
 }
 
 impl OpenAiModel {
@@ -53,21 +65,40 @@ impl OpenAiModel {
     ///
     /// # Errors
     /// As [`OpenAiModel::new`].
-    pub fn with_client(config: OpenAiConfig, key: Option<Secret>, http: Arc<dyn HttpClient>) -> Result<Self> {
+    pub fn with_client(
+        mut config: OpenAiConfig,
+        key: Option<Secret>,
+        http: Arc<dyn HttpClient>,
+    ) -> Result<Self> {
         let mut info = ModelInfo::known(&config.provider, &config.model, &config.profiles)?;
-        info.abilities.structured &= config.structured != Structured::None;
+        let wire = if config.speaks_responses(&info) { Wire::Responses } else { Wire::Chat };
+        if config.structured == Structured::Auto {
+            config.structured =
+                if info.abilities.strict { Structured::JsonSchema } else { Structured::JsonObject };
+        }
+        let able = &mut info.abilities;
+        able.structured &= config.structured != Structured::None;
+        able.strict &= able.structured && config.structured == Structured::JsonSchema;
+        // Neither wire counts the tokens of thinking.
+        able.reasoning_budget = false;
+        if let Wire::Responses = wire {
+            (able.stop, able.seed) = (false, false);
+        }
         let mut headers = Vec::new();
         if let Some(key) = key {
-            headers.push(("authorization".to_owned(), Secret::new(format!("Bearer {}", key.expose()))));
+            headers.push(("authorization", Secret::new(format!("Bearer {}", key.expose()))));
         }
         let named = [("openai-organization", &config.organization), ("openai-project", &config.project)];
         for (name, value) in named {
-            headers.extend(value.as_ref().map(|value| (name.to_owned(), Secret::new(value.as_str()))));
+            headers.extend(value.as_ref().map(|value| (name, Secret::new(value.as_str()))));
         }
-        headers
-            .extend(config.headers.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))));
-        let endpoint = Endpoint::new(&info.name, &config.base_url, "chat/completions", headers, http)?;
-        Ok(Self { info, config, endpoint })
+        let path = match wire {
+            Wire::Chat => "chat/completions",
+            Wire::Responses => "responses",
+        };
+        let extras = Extras { headers: &config.headers, query: &config.query };
+        let endpoint = Endpoint::new(&info.name, &config.base_url, path, headers, &extras, http)?;
+        Ok(Self { info, config, wire, endpoint })
     }
 }
 
@@ -80,6 +111,16 @@ impl ChatModel for OpenAiModel {
     async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
         self.info.check(request)?;
         check_tools(&self.info.name, request)?;
-        self.endpoint.stream(ctx, &convert::request(&self.config, request)?, Chunks::new).await
+        match self.wire {
+            Wire::Chat => {
+                let body = chat::request(&self.config, &self.info, request)
+                    .map_err(|err| err.with("model", &self.info.name))?;
+                self.endpoint.stream(ctx, &body, chat::Chunks::new).await
+            }
+            Wire::Responses => {
+                let body = responses::request(&self.config, &self.info, request);
+                self.endpoint.stream(ctx, &body, responses::Events::new).await
+            }
+        }
     }
 }

@@ -1,15 +1,29 @@
-//! `OpenAiConfig`: which host, which model, and what that host understands.
+//! `OpenAiConfig`: which host, which model, which wire, and what that host understands.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::ModelProfile;
+use crate::model::{ModelInfo, ModelProfile};
 
 /// OpenAI's own address.
 const BASE_URL: &str = "https://api.openai.com/v1";
 
-/// Under which name the longest answer is sent.
+/// Which of OpenAI's wires is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenAiApi {
+    /// Responses for OpenAI's models that think, at OpenAI itself; chat completions otherwise.
+    #[default]
+    Auto,
+    /// Chat completions, which every compatible host speaks.
+    Chat,
+    /// Responses: what a model thought goes back to it, encrypted, so that it need not think again between calls of
+    /// tools. Nothing is kept at the host.
+    Responses,
+}
+
+/// Under which name chat completions are told the longest answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitField {
@@ -24,17 +38,20 @@ pub enum LimitField {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Structured {
-    /// `response_format` of the type `json_schema`.
+    /// As [`Structured::JsonSchema`] where the model's provider enforces schemas, and else as
+    /// [`Structured::JsonObject`]; see [`ModelAbilities::strict`](crate::model::ModelAbilities).
     #[default]
+    Auto,
+    /// With the schema, which the host enforces where it keeps to the subset that it knows.
     JsonSchema,
-    /// `response_format` of the type `json_object`, with the schema told in a system message.
+    /// An emulation: for any JSON object, with the schema told in a system message.
     JsonObject,
     /// Not at all: a request for JSON is `Unsupported`.
     None,
 }
 
-/// Which host, which model, and what that host understands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Which host, which model, which wire, and what that host understands.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct OpenAiConfig {
@@ -42,20 +59,51 @@ pub struct OpenAiConfig {
     pub provider: String,
     /// The model, as the host calls it.
     pub model: String,
-    /// Where the API begins; `/chat/completions` follows.
+    /// Where the API begins; `/chat/completions` or `/responses` follows unless it is there, and a query is kept.
     pub base_url: String,
+    /// Which wire is spoken.
+    pub api: OpenAiApi,
     /// The organization that pays.
     pub organization: Option<String>,
     /// The project that pays.
     pub project: Option<String>,
-    /// Further headers of every request.
+    /// Further headers of every request, in place of our own of the same name.
     pub headers: BTreeMap<String, String>,
-    /// Under which name the longest answer is sent.
+    /// Parameters of the address, like Azure's `api-version`.
+    pub query: BTreeMap<String, String>,
+    /// Under which name chat completions are told the longest answer.
     pub limit_field: LimitField,
     /// How the host is asked for JSON.
     pub structured: Structured,
+    /// Whether chat completions get back what the model thought since the last question, beside its calls of tools, as
+    /// DeepSeek's models want it; not by default.
+    pub send_reasoning: bool,
+    /// Whether responses tell a summary of what the model thinks; OpenAI wants a verified organization for that, so
+    /// not by default.
+    pub reasoning_summary: bool,
     /// What is stated of the model, after what is known of it by provider and name.
     pub profiles: Vec<ModelProfile>,
+}
+
+impl fmt::Debug for OpenAiConfig {
+    /// Names headers and parameters and never their values, which may be keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenAiConfig")
+            .field("provider", &self.provider)
+            .field("model", &self.model)
+            .field("base_url", &self.base_url.split('?').next().unwrap_or_default())
+            .field("api", &self.api)
+            .field("organization", &self.organization)
+            .field("project", &self.project)
+            .field("headers", &self.headers.keys())
+            .field("query", &self.query.keys())
+            .field("limit_field", &self.limit_field)
+            .field("structured", &self.structured)
+            .field("send_reasoning", &self.send_reasoning)
+            .field("reasoning_summary", &self.reasoning_summary)
+            .field("profiles", &self.profiles)
+            .finish()
+    }
 }
 
 impl Default for OpenAiConfig {
@@ -71,11 +119,15 @@ impl OpenAiConfig {
             provider: "openai".to_owned(),
             model: model.into(),
             base_url: BASE_URL.to_owned(),
+            api: OpenAiApi::default(),
             organization: None,
             project: None,
             headers: BTreeMap::new(),
+            query: BTreeMap::new(),
             limit_field: LimitField::default(),
             structured: Structured::default(),
+            send_reasoning: false,
+            reasoning_summary: false,
             profiles: Vec::new(),
         }
     }
@@ -84,9 +136,16 @@ impl OpenAiConfig {
     #[must_use]
     pub fn at(mut self, base_url: impl Into<String>) -> Self {
         self.base_url = base_url.into();
-        if self.base_url.trim_end_matches('/') != BASE_URL {
+        if !self.is_openai() {
             self.limit_field = LimitField::MaxTokens;
         }
+        self
+    }
+
+    /// Another wire.
+    #[must_use]
+    pub const fn over(mut self, api: OpenAiApi) -> Self {
+        self.api = api;
         self
     }
 
@@ -102,5 +161,18 @@ impl OpenAiConfig {
     pub fn of(mut self, provider: impl Into<String>) -> Self {
         self.provider = provider.into();
         self
+    }
+
+    pub(super) fn is_openai(&self) -> bool {
+        self.base_url.trim().trim_end_matches('/') == BASE_URL
+    }
+
+    /// Whether responses are spoken to a model.
+    pub(super) fn speaks_responses(&self, info: &ModelInfo) -> bool {
+        match self.api {
+            OpenAiApi::Auto => self.is_openai() && info.abilities.reasoning,
+            OpenAiApi::Chat => false,
+            OpenAiApi::Responses => true,
+        }
     }
 }

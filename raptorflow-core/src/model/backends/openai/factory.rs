@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     client::OpenAiModel,
-    config::{OpenAiConfig, Structured},
+    config::{OpenAiApi, OpenAiConfig},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -21,20 +21,13 @@ pub(crate) struct OpenAiFactory {
     base_url: Option<&'static str>,
     /// The secret that holds the key; hosts on this machine need none.
     key: Option<&'static str>,
-    structured: Structured,
     http: Arc<dyn HttpClient>,
 }
 
 impl OpenAiFactory {
     /// OpenAI, or whatever host the settings name.
     pub(crate) fn openai(http: &Arc<dyn HttpClient>) -> Self {
-        Self {
-            provider: "openai",
-            base_url: None,
-            key: Some("OPENAI_API_KEY"),
-            structured: Structured::JsonSchema,
-            http: Arc::clone(http),
-        }
+        Self { provider: "openai", base_url: None, key: Some("OPENAI_API_KEY"), http: Arc::clone(http) }
     }
 
     /// Ollama on this machine, which wants no key.
@@ -53,7 +46,6 @@ impl OpenAiFactory {
             provider: "deepseek",
             base_url: Some("https://api.deepseek.com/v1"),
             key: Some("DEEPSEEK_API_KEY"),
-            structured: Structured::JsonObject,
             http: Arc::clone(http),
         }
     }
@@ -71,10 +63,13 @@ impl ModelFactory for OpenAiFactory {
         if let Some(base_url) = settings.base_url.as_deref().or(self.base_url) {
             config = config.at(base_url);
         }
-        config.structured = self.structured;
+        // Its models want what they thought beside their calls.
+        config.send_reasoning = self.provider == "deepseek";
+        config.api = api(settings.api.as_deref())?;
         config.organization.clone_from(&settings.organization);
         config.project.clone_from(&settings.project);
         config.headers.clone_from(&settings.headers);
+        config.query.clone_from(&settings.query);
         config.profiles.clone_from(&settings.profiles);
         let key = match self.key {
             Some(name) => secrets.get(name).await?,
@@ -93,5 +88,16 @@ impl ModelFactory for OpenAiFactory {
             .with("secret", name));
         }
         Ok(Model::new(OpenAiModel::with_client(config, key, Arc::clone(&self.http))?))
+    }
+}
+
+fn api(name: Option<&str>) -> Result<OpenAiApi> {
+    match name {
+        None => Ok(OpenAiApi::Auto),
+        Some("chat") => Ok(OpenAiApi::Chat),
+        Some("responses") => Ok(OpenAiApi::Responses),
+        Some(other) => Err(Error::new(ErrorKind::InvalidInput, "model.open", "no wire of this name")
+            .with("api", other)
+            .with("expected", "chat, responses")),
     }
 }

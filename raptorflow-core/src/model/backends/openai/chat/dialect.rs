@@ -1,21 +1,20 @@
-//! From OpenAI's chunks to parts.
+//! From chunks of chat completions to parts.
 
 use std::{collections::VecDeque, mem};
 
-use serde_json::Value;
-
-use super::wire::{CallDelta, Chunk, Counts, Delta};
+use super::wire::{CallDelta, Chunk, Counts, Delta, Text};
 use crate::{
     error::Result,
     model::{
         FinishReason, SseMessage, StreamPart,
-        http::{Dialect, Origin, provider_error},
+        backends::openai::failure::failure,
+        http::{Dialect, Origin},
     },
     types::Usage,
 };
 
 /// Reads the chunks of one answer.
-pub(super) struct Chunks {
+pub(crate) struct Chunks {
     origin: Origin,
     /// The host's index and id of each call seen; our index is the place.
     calls: Vec<(usize, Option<String>)>,
@@ -25,12 +24,11 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    pub(super) fn new(origin: Origin) -> Self {
+    pub(crate) fn new(origin: Origin) -> Self {
         Self { origin, calls: Vec::new(), usage: None, reason: None, refused: false }
     }
 
-    fn delta(&mut self, delta: Delta, parts: &mut VecDeque<StreamPart>) {
-        let text = |text: Option<String>| text.filter(|text| !text.is_empty());
+    fn delta(&mut self, delta: Delta<'_>, parts: &mut VecDeque<StreamPart>) {
         if let Some(text) = text(delta.reasoning_content).or_else(|| text(delta.reasoning)) {
             parts.push_back(StreamPart::Reasoning { text, opaque: None });
         }
@@ -47,8 +45,8 @@ impl Chunks {
     }
 
     /// Some hosts give every call the index 0, so a new id begins a new call.
-    fn call(&mut self, delta: CallDelta) -> StreamPart {
-        let id = delta.id.filter(|id| !id.is_empty());
+    fn call(&mut self, delta: CallDelta<'_>) -> StreamPart {
+        let id = text(delta.id);
         let same = |(index, known): &(usize, Option<String>)| {
             *index == delta.index && (id.is_none() || known.is_none() || *known == id)
         };
@@ -56,8 +54,9 @@ impl Chunks {
             self.calls.push((delta.index, id.clone()));
             self.calls.len() - 1
         });
-        let arguments = delta.function.arguments.unwrap_or_default();
-        StreamPart::ToolCall { index, id, name: delta.function.name, arguments }
+        let function = delta.function.unwrap_or_default();
+        let arguments = text(function.arguments).unwrap_or_default();
+        StreamPart::ToolCall { index, id, name: text(function.name), arguments }
     }
 
     fn finish(&mut self, parts: &mut VecDeque<StreamPart>) {
@@ -72,14 +71,18 @@ impl Chunks {
         parts.push_back(StreamPart::Finish { reason });
     }
 
-    fn failure(&self, error: &Value) -> crate::Error {
-        let text = |key: &str| match error.get(key) {
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(Value::Number(number)) => Some(number.to_string()),
-            _ => None,
+    fn usage(&self, counts: &Counts) -> Result<Usage> {
+        let known = |count: crate::model::backends::count::Tokens, field| {
+            Ok(count.known(&self.origin, field)?.unwrap_or(0))
         };
-        let message = text("message").or_else(|| error.as_str().map(str::to_owned));
-        provider_error(&self.origin, &text("code").or_else(|| text("type")), &message)
+        let cached = counts.prompt_tokens_details.unwrap_or_default().cached_tokens;
+        let reasoning = counts.completion_tokens_details.unwrap_or_default().reasoning_tokens;
+        Ok(Usage {
+            input_tokens: known(counts.prompt_tokens, "usage.prompt_tokens")?,
+            output_tokens: known(counts.completion_tokens, "usage.completion_tokens")?,
+            cached_tokens: known(cached.or(counts.prompt_cache_hit_tokens), "usage.cached_tokens")?,
+            reasoning_tokens: known(reasoning, "usage.reasoning_tokens")?,
+        })
     }
 }
 
@@ -93,31 +96,35 @@ impl Dialect for Chunks {
         if data.is_empty() {
             return Ok(());
         }
-        let chunk: Chunk = serde_json::from_str(data).map_err(|err| {
-            self.origin
-                .malformed("an event of the stream is not the expected JSON")
-                .with("bytes", data.len())
-                .with("column", err.column())
-        })?;
+        let chunk: Chunk<'_> = serde_json::from_str(data).map_err(|err| self.origin.no_event(data, &err))?;
         if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
-            return Err(self.failure(&error));
+            return Err(failure(&self.origin, &error));
         }
-        if let Some(counts) = chunk.usage {
-            self.usage = Some(usage(&counts));
-        }
-        for choice in chunk.choices.into_iter().filter(|choice| choice.index == 0) {
+        if let Some(choice) = chunk.choice {
             self.delta(choice.delta.unwrap_or_default(), parts);
-            if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
+            if let Some(reason) = text(choice.finish_reason) {
                 self.reason = Some(finish_reason(reason));
             }
+        }
+        if let Some(counts) = chunk.usage {
+            self.usage = Some(self.usage(&counts)?);
         }
         Ok(())
     }
 
-    fn end(&mut self, parts: &mut VecDeque<StreamPart>) {
+    fn end(&mut self, parts: &mut VecDeque<StreamPart>) -> Result<()> {
         // Some hosts close the connection without `[DONE]`; a reason for the end is enough.
         self.finish(parts);
+        Ok(())
     }
+
+    fn break_off(&mut self, parts: &mut VecDeque<StreamPart>) {
+        parts.extend(self.usage.take().map(|usage| StreamPart::Usage { usage }));
+    }
+}
+
+fn text(text: Option<Text<'_>>) -> Option<String> {
+    text.filter(|text| !text.0.is_empty()).map(|text| text.0.into_owned())
 }
 
 fn finish_reason(reason: String) -> FinishReason {
@@ -127,16 +134,5 @@ fn finish_reason(reason: String) -> FinishReason {
         "tool_calls" | "function_call" => FinishReason::ToolCalls,
         "content_filter" => FinishReason::ContentFilter,
         _ => FinishReason::Other(reason),
-    }
-}
-
-fn usage(counts: &Counts) -> Usage {
-    let cached = counts.prompt_tokens_details.as_ref().and_then(|details| details.cached_tokens);
-    let reasoning = counts.completion_tokens_details.as_ref().and_then(|details| details.reasoning_tokens);
-    Usage {
-        input_tokens: counts.prompt_tokens,
-        output_tokens: counts.completion_tokens,
-        cached_tokens: cached.or(counts.prompt_cache_hit_tokens).unwrap_or(0),
-        reasoning_tokens: reasoning.unwrap_or(0),
     }
 }

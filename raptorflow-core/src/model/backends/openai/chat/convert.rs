@@ -1,34 +1,42 @@
-//! From our request to OpenAI's.
+//! From our request to that of chat completions.
 
 use std::borrow::Cow;
 
-use serde_json::{Value, json};
-
-use super::{
-    config::{LimitField, OpenAiConfig, Structured},
-    strict::is_strict,
-    wire::{
-        Call, CalledFunction, Content, ContentPart, File, Function, ImageUrl, MediaUrl, Outgoing, Request,
-        StreamOptions, Tool,
-    },
+use super::wire::{
+    Call, CalledFunction, Choice, Content, ContentPart, File, Function, ImageUrl, JsonSchema, Named,
+    Outgoing, Request, ResponseFormat, StreamOptions, Tool,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
-        ChatRequest, Output, Reasoning, ToolChoice,
+        ChatRequest, ModelInfo, Output, ToolChoice,
+        backends::openai::{
+            config::{LimitField, OpenAiConfig, Structured},
+            media::MediaUrl,
+            strict::is_strict,
+            words::{effort, prompt_retention, schema_wish, told},
+        },
         wording::{Piece, document_name, joined_text, passages_text, result_text, user_pieces},
     },
-    types::{Message, Part, Role, ToolResult},
+    types::{Message, Part, Role},
 };
 
 /// The request in OpenAI's form.
 ///
 /// # Errors
 /// `Unsupported` for a file that this wire cannot carry.
-pub(super) fn request<'a>(config: &'a OpenAiConfig, request: &'a ChatRequest) -> Result<Request<'a>> {
+pub(crate) fn request<'a>(
+    config: &'a OpenAiConfig,
+    info: &ModelInfo,
+    request: &'a ChatRequest,
+) -> Result<Request<'a>> {
     let limit = |field| request.max_output_tokens.filter(|_| config.limit_field == field);
     let mut messages = Vec::with_capacity(request.messages.len() + 1);
-    request.messages.iter().try_for_each(|message| add(message, &mut messages))?;
+    // What was thought about earlier questions is of no use any more.
+    let asked = request.messages.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
+    for (place, message) in request.messages.iter().enumerate() {
+        add(message, config.send_reasoning && place > asked, &mut messages)?;
+    }
     let response_format = response_format(config, &request.output, &mut messages);
     Ok(Request {
         model: &config.model,
@@ -40,12 +48,10 @@ pub(super) fn request<'a>(config: &'a OpenAiConfig, request: &'a ChatRequest) ->
         top_p: request.top_p,
         stop: &request.stop,
         seed: request.seed,
-        reasoning_effort: match request.reasoning {
-            Some(Reasoning::Effort(effort)) => Some(effort),
-            Some(Reasoning::Budget(_)) | None => None,
-        },
+        reasoning_effort: effort(info, request),
         // Hosts refuse it beside no tools.
         parallel_tool_calls: request.parallel_tool_calls.filter(|_| !request.tools.is_empty()),
+        prompt_cache_retention: prompt_retention(config, request),
         max_completion_tokens: limit(LimitField::MaxCompletionTokens),
         max_tokens: limit(LimitField::MaxTokens),
         stream: true,
@@ -54,7 +60,7 @@ pub(super) fn request<'a>(config: &'a OpenAiConfig, request: &'a ChatRequest) ->
 }
 
 /// Adds a message; its tool results become messages of their own, and passages never get the system role.
-fn add<'a>(message: &'a Message, out: &mut Vec<Outgoing<'a>>) -> Result<()> {
+fn add<'a>(message: &'a Message, with_reasoning: bool, out: &mut Vec<Outgoing<'a>>) -> Result<()> {
     match message.role {
         Role::System => {
             out.push(Outgoing::System { content: joined_text(message) });
@@ -67,7 +73,9 @@ fn add<'a>(message: &'a Message, out: &mut Vec<Outgoing<'a>>) -> Result<()> {
         Role::Assistant => {
             let tool_calls: Vec<Call<'a>> = message.tool_calls().map(call).collect();
             let content = Some(joined_text(message)).filter(|text| !text.is_empty() || tool_calls.is_empty());
-            out.push(Outgoing::Assistant { content, tool_calls });
+            let reasoning_content =
+                if with_reasoning && !tool_calls.is_empty() { thought(message) } else { None };
+            out.push(Outgoing::Assistant { content, reasoning_content, tool_calls });
         }
         Role::Tool => {}
     }
@@ -110,12 +118,14 @@ fn part(piece: Piece<'_>) -> Result<ContentPart<'_>> {
     })
 }
 
-fn told(result: &ToolResult) -> Cow<'_, str> {
-    // The wire has no mark for a failed call, so the text says it.
-    match result.is_error {
-        true => Cow::Owned(json!({"error": result.content}).to_string()),
-        false => result_text(&result.content),
-    }
+/// What the model thought, where it is readable.
+fn thought(message: &Message) -> Option<Cow<'_, str>> {
+    let mut texts = message.parts.iter().filter_map(|part| match part {
+        Part::Reasoning { text, .. } if !text.is_empty() => Some(text.as_str()),
+        _ => None,
+    });
+    let first = Cow::Borrowed(texts.next()?);
+    Some(texts.fold(first, |joined, text| joined + text))
 }
 
 fn call(call: &crate::types::ToolCall) -> Call<'_> {
@@ -131,33 +141,33 @@ fn tool(spec: &crate::types::ToolSpec) -> Tool<'_> {
     }
 }
 
-fn tool_choice(request: &ChatRequest) -> Option<Value> {
+fn tool_choice(request: &ChatRequest) -> Option<Choice<'_>> {
     match &request.tool_choice {
         // Hosts refuse a choice among no tools.
         _ if request.tools.is_empty() => None,
         ToolChoice::Auto => None,
-        ToolChoice::None => Some(json!("none")),
-        ToolChoice::Required => Some(json!("required")),
-        ToolChoice::Tool(name) => Some(json!({"type": "function", "function": {"name": name}})),
+        ToolChoice::None => Some(Choice::Word("none")),
+        ToolChoice::Required => Some(Choice::Word("required")),
+        ToolChoice::Tool(name) => Some(Choice::Function { kind: "function", function: Named { name } }),
     }
 }
 
-fn response_format(
+fn response_format<'a>(
     config: &OpenAiConfig,
-    output: &Output,
+    output: &'a Output,
     messages: &mut Vec<Outgoing<'_>>,
-) -> Option<Value> {
+) -> Option<ResponseFormat<'a>> {
     let Output::Json { name, schema } = output else { return None };
     let schema = schema.as_value();
     match config.structured {
-        Structured::JsonSchema => Some(json!({"type": "json_schema",
-            "json_schema": {"name": name, "schema": schema, "strict": is_strict(schema)}})),
+        Structured::JsonSchema | Structured::Auto => {
+            let json_schema = JsonSchema { name, schema, strict: is_strict(schema) };
+            Some(ResponseFormat::JsonSchema { json_schema })
+        }
         Structured::JsonObject => {
-            let content =
-                format!("Answer with one JSON object and nothing else. It fits this JSON Schema:\n{schema}");
             let instructions = messages.iter().take_while(|m| matches!(m, Outgoing::System { .. })).count();
-            messages.insert(instructions, Outgoing::System { content: content.into() });
-            Some(json!({"type": "json_object"}))
+            messages.insert(instructions, Outgoing::System { content: schema_wish(schema).into() });
+            Some(ResponseFormat::JsonObject)
         }
         Structured::None => None,
     }
@@ -165,8 +175,10 @@ fn response_format(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
-    use crate::types::{Passage, Schema, ToolCall, ToolSpec};
+    use crate::types::{Passage, Schema, ToolCall, ToolResult, ToolSpec};
 
     fn passage() -> Part {
         let text = "quoted".into();
@@ -180,7 +192,8 @@ mod tests {
     }
 
     fn sent(config: &OpenAiConfig, wanted: &ChatRequest) -> Value {
-        serde_json::to_value(request(config, wanted).unwrap()).unwrap()
+        let info = ModelInfo::new("test:x");
+        serde_json::to_value(request(config, &info, wanted).unwrap()).unwrap()
     }
 
     #[test]

@@ -1,22 +1,25 @@
-//! OpenAI's JSON: what is sent and what a chunk of the answer holds.
+//! The JSON of chat completions: what is sent and what a chunk of the answer holds.
 
 use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::Value;
 
-use crate::{model::Effort, types::Media};
+use crate::model::backends::{count::Tokens, openai::media::MediaUrl};
 
 #[derive(Serialize)]
-pub(super) struct Request<'a> {
+pub(crate) struct Request<'a> {
     pub(super) model: &'a str,
     pub(super) messages: Vec<Outgoing<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) tools: Vec<Tool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) tool_choice: Option<Value>,
+    pub(super) tool_choice: Option<Choice<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) response_format: Option<Value>,
+    pub(super) response_format: Option<ResponseFormat<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) temperature: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,9 +29,11 @@ pub(super) struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) seed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reasoning_effort: Option<Effort>,
+    pub(super) reasoning_effort: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) parallel_tool_calls: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) prompt_cache_retention: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_completion_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,6 +48,36 @@ pub(super) struct StreamOptions {
 }
 
 #[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Choice<'a> {
+    Word(&'static str),
+    Function {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        function: Named<'a>,
+    },
+}
+
+#[derive(Serialize)]
+pub(super) struct Named<'a> {
+    pub(super) name: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum ResponseFormat<'a> {
+    JsonObject,
+    JsonSchema { json_schema: JsonSchema<'a> },
+}
+
+#[derive(Serialize)]
+pub(super) struct JsonSchema<'a> {
+    pub(super) name: &'a str,
+    pub(super) schema: &'a Value,
+    pub(super) strict: bool,
+}
+
+#[derive(Serialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
 pub(super) enum Outgoing<'a> {
     System {
@@ -54,6 +89,8 @@ pub(super) enum Outgoing<'a> {
     Assistant {
         /// `null` beside tool calls, which hosts accept where they refuse an empty text.
         content: Option<Cow<'a, str>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reasoning_content: Option<Cow<'a, str>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         tool_calls: Vec<Call<'a>>,
     },
@@ -90,29 +127,6 @@ pub(super) struct File<'a> {
     pub(super) file_data: MediaUrl<'a>,
 }
 
-/// The address of media; bytes become a `data:` address, which is written without being put together first.
-pub(super) struct MediaUrl<'a>(pub(super) &'a Media);
-
-impl fmt::Display for MediaUrl<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.0.media_type(), self.0.base64()) {
-            (Some(kind), Some(base64)) => {
-                f.write_str("data:")?;
-                f.write_str(kind)?;
-                f.write_str(";base64,")?;
-                f.write_str(base64)
-            }
-            _ => f.write_str(self.0.address().unwrap_or_default()),
-        }
-    }
-}
-
-impl Serialize for MediaUrl<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 #[derive(Serialize)]
 pub(super) struct Call<'a> {
     pub(super) id: &'a str,
@@ -141,11 +155,16 @@ pub(super) struct Function<'a> {
     pub(super) parameters: &'a Value,
 }
 
+/// A text that is borrowed from the event where it has no escapes.
+#[derive(Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
 /// One `data` of the event stream; hosts leave out what they like.
 #[derive(Deserialize)]
-pub(super) struct Chunk {
-    #[serde(default)]
-    pub(super) choices: Vec<Choice>,
+pub(super) struct Chunk<'a> {
+    /// The choice 0; we never ask for others.
+    #[serde(borrow, default, rename = "choices", deserialize_with = "first_choice")]
+    pub(super) choice: Option<ChoiceDelta<'a>>,
     #[serde(default)]
     pub(super) usage: Option<Counts>,
     #[serde(default)]
@@ -153,63 +172,100 @@ pub(super) struct Chunk {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Choice {
+pub(super) struct ChoiceDelta<'a> {
     #[serde(default)]
     pub(super) index: u32,
-    #[serde(default)]
-    pub(super) delta: Option<Delta>,
-    #[serde(default)]
-    pub(super) finish_reason: Option<String>,
+    #[serde(borrow, default)]
+    pub(super) delta: Option<Delta<'a>>,
+    #[serde(borrow, default)]
+    pub(super) finish_reason: Option<Text<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Delta {
-    pub(super) content: Option<String>,
-    pub(super) refusal: Option<String>,
-    /// DeepSeek's name for what the model thinks.
-    pub(super) reasoning_content: Option<String>,
+pub(super) struct Delta<'a> {
+    #[serde(borrow)]
+    pub(super) content: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) refusal: Option<Text<'a>>,
+    /// DeepSeek's and vLLM's name for what the model thinks.
+    #[serde(borrow)]
+    pub(super) reasoning_content: Option<Text<'a>>,
     /// Ollama's and OpenRouter's name for it.
-    pub(super) reasoning: Option<String>,
-    pub(super) tool_calls: Option<Vec<CallDelta>>,
+    #[serde(borrow)]
+    pub(super) reasoning: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) tool_calls: Option<Vec<CallDelta<'a>>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct CallDelta {
+pub(super) struct CallDelta<'a> {
     #[serde(default)]
     pub(super) index: usize,
-    #[serde(default)]
-    pub(super) id: Option<String>,
-    #[serde(default)]
-    pub(super) function: FunctionDelta,
+    #[serde(borrow, default)]
+    pub(super) id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) function: Option<FunctionDelta<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct FunctionDelta {
-    pub(super) name: Option<String>,
-    pub(super) arguments: Option<String>,
+pub(super) struct FunctionDelta<'a> {
+    #[serde(borrow)]
+    pub(super) name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) arguments: Option<Text<'a>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Counts {
-    pub(super) prompt_tokens: u64,
-    pub(super) completion_tokens: u64,
+    pub(super) prompt_tokens: Tokens,
+    pub(super) completion_tokens: Tokens,
     pub(super) prompt_tokens_details: Option<PromptDetails>,
     pub(super) completion_tokens_details: Option<CompletionDetails>,
     /// DeepSeek's name for cached tokens.
-    pub(super) prompt_cache_hit_tokens: Option<u64>,
+    pub(super) prompt_cache_hit_tokens: Tokens,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct PromptDetails {
-    pub(super) cached_tokens: Option<u64>,
+    pub(super) cached_tokens: Tokens,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct CompletionDetails {
-    pub(super) reasoning_tokens: Option<u64>,
+    pub(super) reasoning_tokens: Tokens,
+}
+
+fn first_choice<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<ChoiceDelta<'a>>, D::Error> {
+    struct First;
+
+    impl<'de> Visitor<'de> for First {
+        type Value = Option<ChoiceDelta<'de>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("choices")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
+            while let Some(choice) = all.next_element::<ChoiceDelta<'de>>()? {
+                if choice.index == 0 {
+                    while all.next_element::<IgnoredAny>()?.is_some() {}
+                    return Ok(Some(choice));
+                }
+            }
+            Ok(None)
+        }
+
+        fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+    }
+
+    deserializer.deserialize_any(First)
 }

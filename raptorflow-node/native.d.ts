@@ -45,6 +45,16 @@ export declare class NativeAgent {
   static readWorkflow(text: string, format: string): string
 }
 
+/** An answer that is read as it arrives; `None` inside is one that has ended or was let go. */
+export declare class NativeAnswer {
+  /** The id of the run. */
+  get id(): string
+  /** The next part, as JSON; nothing at the end. */
+  next(): Promise<string | undefined | null>
+  /** Stops the run, if it has not ended; it can be resumed. */
+  close(): void
+}
+
 /** Text to vectors. */
 export declare class NativeEmbedder {
   /** Hashed words and parts of words. */
@@ -63,6 +73,10 @@ export declare class NativeEmbedder {
 
 /** The engine. */
 export declare class NativeEngine {
+  /** Asks a typed question and waits for its outcome. */
+  ask(question: string, agent: NativeAgent | undefined | null, cancel: Cancellation): Promise<string>
+  /** Asks a typed question whose answer is read as it arrives. */
+  askStream(question: string, agent: NativeAgent | undefined | null, cancel: Cancellation): NativeAnswer
   /** Cancels a run for good. */
   cancel(run: string): Promise<undefined>
   /** Answers a gate of a run; the value is JSON. */

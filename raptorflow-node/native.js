@@ -773,11 +773,12 @@ if (
   }
 }
 
-const { Callback, Cancellation, EmbedCallback, NativeAgent, NativeEmbedder, NativeEngine, NativeKnowledgeBase, NativePack, NativeReport, NativeRun, NativeSubscription, NativeTool } = nativeBinding
+const { Callback, Cancellation, EmbedCallback, NativeAgent, NativeAnswer, NativeEmbedder, NativeEngine, NativeKnowledgeBase, NativePack, NativeReport, NativeRun, NativeSubscription, NativeTool } = nativeBinding
 export { Callback }
 export { Cancellation }
 export { EmbedCallback }
 export { NativeAgent }
+export { NativeAnswer }
 export { NativeEmbedder }
 export { NativeEngine }
 export { NativeKnowledgeBase }

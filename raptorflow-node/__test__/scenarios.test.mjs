@@ -21,6 +21,7 @@ const FIELDS = {
   source: ['id', 'text', 'metadata'],
   step: [
     'run',
+    'ask',
     'start',
     'outcome',
     'resume',
@@ -35,6 +36,8 @@ const FIELDS = {
     'expect',
   ],
   run: ['agent', 'input', 'capability'],
+  ask: ['question', 'schema', 'agent', 'model', 'instructions', 'background', 'repairs', 'stream'],
+  part: ['value', 'open', 'again'],
   signal: ['run', 'name', 'value', 'by'],
   place: ['run', 'at'],
   changed: ['workflows'],
@@ -51,6 +54,7 @@ const FIELDS = {
     'tool_calls',
     'function_calls',
     'documents',
+    'parts',
     'state',
   ],
   shown: ['status', 'input', 'steps', 'outputs', 'signals', 'forked_at'],
@@ -162,6 +166,16 @@ async function open(scenario, workflows, host, folder) {
   return { engine, workflow, kb }
 }
 
+async function ask(engine, { stream, ...options }) {
+  if (!stream) return { outcome: await engine.ask(options) }
+  const parts = []
+  for await (const part of engine.askStream(options)) {
+    if (part.kind === 'done') return { outcome: part.outcome, parts }
+    parts.push(part.kind === 'again' ? { again: part.attempt } : { value: part.value, open: part.open })
+  }
+  assert.fail('the stream has no end')
+}
+
 async function take(stage, step, last) {
   const { engine, kb } = stage
   const id = (name) => (name === 'last' ? last : name)
@@ -169,6 +183,7 @@ async function take(stage, step, last) {
     const { agent, input, capability } = known('run', step.run)
     return { outcome: await engine.run(agent, input, { capability }) }
   }
+  if (step.ask) return ask(engine, known('ask', step.ask))
   if (step.resume) return { outcome: await engine.resume(id(step.resume)) }
   if (step.start) {
     const { agent, input, capability } = known('run', step.start)
@@ -264,6 +279,7 @@ function compare(expect, happened, calls, events) {
     assert.deepEqual(outcome.passages.map(({ number, source }) => ({ number, source })), expect.passages)
   }
   if (expect.state) compareState(expect.state, happened.state)
+  if (expect.parts) assert.deepEqual(happened.parts, expect.parts.map((part) => known('part', part)))
   if (expect.documents) assert.deepEqual(happened.documents, expect.documents)
   if (expect.events) assert.deepEqual(events, expect.events)
   if (expect.model_calls !== undefined) assert.equal(calls.requests.length, expect.model_calls)
@@ -292,7 +308,7 @@ async function play(scenario, folder) {
     const before = stage.engine.bus.stats().published
     const happened = await take(stage, step, last).catch((error) => ({ error }))
     last = happened.run ?? last
-    if (step.run) last = happened.outcome?.runId ?? happened.error?.runId
+    if (step.run || step.ask) last = happened.outcome?.runId ?? happened.error?.runId
     const events = last === undefined ? [] : stage.engine.bus.history({ run: last, from: before })
     try {
       compare(step.expect ?? {}, happened, host.take(), events.map(({ kind }) => kind))

@@ -24,6 +24,7 @@ async function instances() {
   const report = { goal: '', sections: [], disagreements: [], dropped: [], sources: [], usage: {}, cost: null }
   return {
     Engine: engine,
+    AnswerStream: engine.askStream({ schema: {}, question: '' }),
     EventBus: engine.bus,
     Stream: stream,
     Run: await stream.run(),

@@ -82,6 +82,15 @@ export async function main(engine: Engine): Promise<void> {
   // @ts-expect-error there is no such status
   await engine.runs({ status: 'done' })
   same<number, Awaited<ReturnType<typeof engine.prune>>['removed']>(true)
+  const answer = await engine.ask({ schema: net, question: 'net?', model: 'x:y', repairs: 2, signal: AbortSignal.timeout(5) })
+  same<typeof answer, Outcome<{ net: number; rate: number }>>(true)
+  for await (const part of engine.askStream({ schema: net, question: 'net?', agent: pricing })) {
+    if (part.kind === 'partial') same<typeof part.value, { net?: number; rate?: number }>(true)
+    else if (part.kind === 'done') same<typeof part.outcome.output, { net: number; rate: number }>(true)
+    else same<typeof part.attempt, number>(true)
+  }
+  // @ts-expect-error a question needs the form of its answer
+  await engine.ask({ question: 'net?' })
   void new Report(outcome.output).toMarkdown()
   try {
     await engine.resume(outcome.runId)

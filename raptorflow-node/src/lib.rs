@@ -10,6 +10,7 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod agent;
+mod ask;
 mod callback;
 mod control;
 mod convert;

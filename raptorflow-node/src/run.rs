@@ -36,7 +36,7 @@ type Ended = ThreadsafeFunction<(), (), (), Status, false, true>;
 /// Stops work from outside.
 #[napi]
 #[derive(Default)]
-pub struct Cancellation(Cancel);
+pub struct Cancellation(pub(crate) Cancel);
 
 #[napi]
 impl Cancellation {

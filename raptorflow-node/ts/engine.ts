@@ -1,16 +1,18 @@
 // `Engine`: agents, models, journals and a bus in one handle.
 
 import { type Agent, nativeAgent } from './agent.js'
+import { answered, type Answering, AnswerStream, type AskOptions, questionText } from './ask.js'
 import { snake } from './data.js'
 import { call, countOf, settle } from './error.js'
 import { EventBus } from './event.js'
 import { toJson } from './json.js'
 import { type ModelFunction, type ModelOptions, nativeModel } from './model.js'
-import { Cancellation, type NativeAgent, NativeEngine, type NativeRun } from '../native.js'
+import { Cancellation, type NativeAgent, type NativeAnswer, NativeEngine, type NativeRun } from '../native.js'
 import { nativePack, Pack } from './pack.js'
 import { type KnowledgeBase, nativeKnowledgeBase } from './rag.js'
 import { cancellable, outcome, type Outcome, Run, Stream } from './run.js'
 import { entries, type Entry, page, type RunPage, type RunState, type RunStatus, state } from './state.js'
+import type { Infer, SchemaLike } from './schema.js'
 import { nativeTool, type Tool } from './tool.js'
 import { type Archive, archive, type Erased, pathOf, type Pruned, type Retention } from './upkeep.js'
 import { nativeWorkflow, Workflow } from './workflow.js'
@@ -174,6 +176,38 @@ export class Engine {
   }
 
   /**
+   * Asks a model, or an agent, and gives the answer in the form of a schema; nothing is registered for it.
+   *
+   * The answer is checked, and goes back with what is wrong if it does not fit. It is a run like any other: recorded,
+   * paid from the same budgets, and resumed by its id. The error is `invalid_output` when the answer did not fit to the
+   * end, and `limit_exceeded` when a bound ended the run before.
+   *
+   * ```js
+   * const { output } = await engine.ask({ schema: z.object({ net: z.number() }), question: 'What does it cost?' })
+   * ```
+   */
+  async ask<const Schema extends SchemaLike>(options: AskOptions<Schema>): Promise<Outcome<Infer<Schema>>> {
+    const text = questionText(options)
+    const cancellation = new Cancellation()
+    const ask = (): Promise<string> => this.#native.ask(text, asked(options), cancellation)
+    return answered(options.schema, await cancellable(options.signal, cancellation, ask))
+  }
+
+  /**
+   * Asks as `ask` does, and gives the answer as it arrives.
+   *
+   * ```js
+   * for await (const part of engine.askStream({ schema, question })) if (part.kind === 'partial') show(part.value)
+   * ```
+   */
+  askStream<const Schema extends SchemaLike>(options: AskOptions<Schema>): Answering<Schema> {
+    const text = questionText(options)
+    const cancellation = new Cancellation()
+    const start = (): NativeAnswer => this.#native.askStream(text, asked(options), cancellation)
+    return new AnswerStream(start, (text) => answered(options.schema, text), options.signal, cancellation)
+  }
+
+  /**
    * Takes up a run whose process ended, or that failed, and waits for its answer.
    *
    * Nothing that is recorded is done again; a run that is complete gives its recorded answer.
@@ -295,6 +329,11 @@ function nativeOf(agent: Agent | Workflow): NativeAgent {
 /** The native half of what is to run, where it was not given by name. */
 function thing(agent: Target): NativeAgent | undefined {
   return typeof agent === 'string' ? undefined : nativeOf(agent)
+}
+
+/** The native half of who answers a question, where it was given itself. */
+function asked({ agent }: AskOptions): NativeAgent | undefined {
+  return agent === undefined ? undefined : thing(agent)
 }
 
 function ask(agent: Target, input: unknown, options: Omit<RunOptions, 'signal'>): string {

@@ -12,6 +12,7 @@ export {
   type Limits,
   type Retrieval,
 } from './agent.js'
+export { type Answering, type AnswerPart, AnswerStream, type AskOptions, type Partially } from './ask.js'
 export type { CallContext } from './callback.js'
 export { Engine, type EngineOptions, type ResumeOptions, type RunFilter, type RunOptions, type Target } from './engine.js'
 export { type Diagnostic, type ErrorCode, errorCodes, type ErrorOptions, RaptorflowError, type Retry } from './error.js'
@@ -64,7 +65,7 @@ export {
   type Vector,
 } from './rag.js'
 export { type Finish, type Money, type Outcome, Run, Stream } from './run.js'
-export type { Infer, JsonSchema, SchemaLike, StandardSchema } from './schema.js'
+export type { Infer, InferInput, JsonSchema, SchemaLike, StandardSchema } from './schema.js'
 export type { Entry, Question, RunPage, RunState, RunStatus, RunSummary, StepState } from './state.js'
 export { type Effects, Tool, tool, type ToolOptions } from './tool.js'
 export type { Archive, Erased, Pruned, Retention } from './upkeep.js'

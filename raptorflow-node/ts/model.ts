@@ -100,7 +100,8 @@ export interface Usage {
 
 /** What a model function answers: a text, or any of these. */
 export interface ModelAnswer {
-  readonly text?: string
+  /** A string, or the strings that it arrives in. */
+  readonly text?: string | readonly string[]
   readonly reasoning?: string
   readonly toolCalls?: readonly ToolCall[]
   readonly usage?: Partial<Usage>

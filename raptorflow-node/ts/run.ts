@@ -62,13 +62,14 @@ export async function cancellable<T>(
   }
 }
 
-function aborted(signal: AbortSignal): RaptorflowError {
+/** The error of a run whose signal was aborted before it began. */
+export function aborted(signal: AbortSignal): RaptorflowError {
   const options = { operation: 'engine.run', cause: signal.reason as unknown }
   return new RaptorflowError('cancelled', 'the signal was aborted before the run began', options)
 }
 
 /** The error of an aborted run, with the signal's reason as its cause. */
-function because(signal: AbortSignal | undefined, error: unknown): unknown {
+export function because(signal: AbortSignal | undefined, error: unknown): unknown {
   if (!signal?.aborted || !RaptorflowError.isInstance(error) || error.code !== 'cancelled') return error
   const { code, reason, operation, context, retry } = error
   return new RaptorflowError(code, reason, { operation, context, retry, cause: signal.reason as unknown })

@@ -1,6 +1,6 @@
 // Schemas from JSON Schema itself or from any schema library that can say it.
 
-import { RaptorflowError } from './error.js'
+import { type ErrorCode, RaptorflowError } from './error.js'
 
 /** A JSON Schema, draft 2020-12 unless `$schema` says otherwise. */
 export type JsonSchema = { readonly [keyword: string]: unknown }
@@ -38,6 +38,16 @@ export type Infer<Schema> = Schema extends {
     : unknown
   : // Nothing is known of a plain JSON Schema's values before they come.
     // eslint-disable-next-line @typescript-eslint/no-explicit-any
+    any
+
+/** The type of what goes into a schema, before the library's defaults and conversions. */
+export type InferInput<Schema> = Schema extends {
+  readonly '~standard': { readonly types?: infer Types }
+}
+  ? NonNullable<Types> extends { readonly input: infer Input }
+    ? Input
+    : unknown
+  : // eslint-disable-next-line @typescript-eslint/no-explicit-any
     any
 
 type Convert = (options: { readonly target: string }) => unknown
@@ -80,23 +90,28 @@ function unusable(field: string, got: string, cause?: unknown): RaptorflowError 
   return new RaptorflowError('invalid_input', message, cause === undefined ? options : { ...options, cause })
 }
 
-/** Runs a library's own validation, which may fill in defaults and convert; other schemas were checked natively. */
-export function parsed(schema: unknown, value: unknown): unknown {
+/**
+ * Runs a library's own validation, which may fill in defaults and convert; other schemas were checked natively.
+ *
+ * What does not fit is an error with this message and code.
+ */
+export function parsed(
+  schema: unknown,
+  value: unknown,
+  message = 'the arguments do not fit the schema',
+  code: ErrorCode = 'invalid_input',
+): unknown {
   if (typeof schema !== 'object' && typeof schema !== 'function') return value
   const standard = (schema as Partial<StandardSchema> | null)?.['~standard']
   if (standard === undefined) return value
+  const accepted = (result: StandardResult<unknown>): unknown => {
+    if (result.issues === undefined) return result.value
+    const said = result.issues.map(({ path, message }) => {
+      const parts = path?.map((part) => String(typeof part === 'object' ? part.key : part)) ?? []
+      return parts.length > 0 ? `${parts.join('.')}: ${message}` : message
+    })
+    throw new RaptorflowError(code, message, { operation: 'node.schema', context: { problems: said.join('; ') } })
+  }
   const result = standard.validate(value)
   return result instanceof Promise ? result.then(accepted) : accepted(result)
-}
-
-function accepted(result: StandardResult<unknown>): unknown {
-  if (result.issues === undefined) return result.value
-  const said = result.issues.map(({ path, message }) => {
-    const parts = path?.map((part) => String(typeof part === 'object' ? part.key : part)) ?? []
-    return parts.length > 0 ? `${parts.join('.')}: ${message}` : message
-  })
-  throw new RaptorflowError('invalid_input', 'the arguments do not fit the schema', {
-    operation: 'node.schema',
-    context: { problems: said.join('; ') },
-  })
 }

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use pyo3::{prelude::*, types::PyList};
 use raptorflow_core::{
     Engine as CoreEngine,
+    engine::Outcome,
     journal::JournalConfig,
     model::{FunctionModel, Model, ModelAbilities, ModelInfo},
     orchestrator::Report,
@@ -15,6 +16,7 @@ use raptorflow_core::{
 
 use crate::{
     agent::{Agent, Tool},
+    ask::{Answer, Question},
     bridge::Bridge,
     callback::{self, Callback},
     convert::{deserialized, to_value},
@@ -110,6 +112,27 @@ impl Engine {
 
     fn stream<'py>(&self, py: Python<'py>, caller: Caller<'py>, ask: Ask<'py>) -> PyResult<Stream> {
         Stream::start(py, &self.0, ask.request(&self.0, &caller)?)
+    }
+
+    /// A future of the outcome of a typed question.
+    fn ask<'py>(
+        &self,
+        py: Python<'py>,
+        caller: Caller<'py>,
+        question: Question<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let work = question.request(&self.0, &caller)?.1.into_future();
+        caller.bridge().spawn(py, async move { work.await.map(Outcome::from) }, outcome_object)
+    }
+
+    /// The answer to a typed question, to be read as it arrives.
+    fn ask_stream<'py>(
+        &self,
+        py: Python<'py>,
+        caller: Caller<'py>,
+        question: Question<'py>,
+    ) -> PyResult<Answer> {
+        Answer::new(py, question.request(&self.0, &caller)?)
     }
 
     /// A future of the outcome of a run that is taken up again.

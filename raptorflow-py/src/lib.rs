@@ -3,6 +3,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "the macros hand arguments over by value")]
 
 mod agent;
+mod ask;
 mod bridge;
 mod callback;
 mod context;
@@ -22,6 +23,7 @@ mod _raptorflow {
     #[pymodule_export]
     use crate::{
         agent::{Agent, Tool, read_workflow},
+        ask::Answer,
         bridge::Bridge,
         context::Context,
         engine::{Engine, Pack, report_markdown},

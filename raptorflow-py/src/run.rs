@@ -42,13 +42,13 @@ impl Caller<'_> {
 
 /// The name of what is to run, or the thing itself.
 #[derive(FromPyObject)]
-enum Asked<'py> {
+pub(crate) enum Asked<'py> {
     Name(String),
     Agent(Bound<'py, Agent>),
 }
 
 impl Asked<'_> {
-    fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         match self {
             Self::Name(name) => name.into(),
             Self::Agent(agent) => agent.get().core().into(),

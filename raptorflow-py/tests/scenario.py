@@ -20,17 +20,19 @@ FIELDS = {
     "behavior": {"kind", "message", "value"},
     "source": {"id", "text", "metadata"},
     "step": {
-        "run", "start", "outcome", "resume", "cancel", "pause", "signal", "fork", "state", "define", "search", "reopen",
+        "run", "ask", "start", "outcome", "resume", "cancel", "pause", "signal", "fork", "state", "define", "search", "reopen",
         "expect",
     },
     "run": {"agent", "input", "capability"},
+    "ask": {"question", "schema", "agent", "model", "instructions", "background", "repairs", "stream"},
+    "part": {"value", "open", "again"},
     "signal": {"run", "name", "value", "by"},
     "place": {"run", "at"},
     "changed": {"workflows"},
     "search": {"query", "k", "mode", "filter"},
     "expect": {
         "output", "finish", "usage", "passages", "error", "events", "requests", "model_calls", "tool_calls",
-        "function_calls", "documents", "state",
+        "function_calls", "documents", "parts", "state",
     },
     "state": {"status", "input", "steps", "outputs", "signals", "forked_at"},
     "error": {"kind", "context", "says", "problems"},
@@ -140,6 +142,7 @@ class Player:
         self.last = ""
         self.started: rf.Run[Any] | None = None
         self.knowledge: rf.KnowledgeBase | None = None
+        self.parts: list[dict[str, Any]] = []
 
     async def play(self) -> None:
         self.engine = await self.open(self.scenario.get("workflows", []))
@@ -191,7 +194,7 @@ class Player:
             value = await self.act(step)
         except rf.RaptorflowError as raised:
             error = raised
-        if "run" in step:
+        if "run" in step or "ask" in step:
             self.last = value.run_id if value is not None else (error and error.run_id) or ""
         if "start" in step and self.started is not None:
             self.last = self.started.id
@@ -200,6 +203,8 @@ class Player:
         compare_error(expect.get("error"), error)
         assert self.host.unscripted == 0, f"the model was asked {self.host.unscripted} times too often"
         compare_value(expect, value)
+        if "parts" in expect:
+            same("parts", [known("part", part) for part in expect["parts"]], self.parts)
         if "events" in expect:
             found = self.engine.bus.history(run=self.last, start=before) if self.last else []
             same("events", expect["events"], [event.kind for event in found])
@@ -209,6 +214,8 @@ class Player:
         if "run" in step:
             run = known("run", step["run"])
             return await self.engine.run(run["agent"], run["input"], capability=run.get("capability"))
+        if "ask" in step:
+            return await self.ask(**known("ask", step["ask"]))
         if "resume" in step:
             return await self.engine.resume(self.id(step["resume"]))
         if "start" in step:
@@ -236,6 +243,19 @@ class Player:
         search = known("search", step["search"])
         assert self.knowledge is not None
         return await self.knowledge.search(**search)
+
+    async def ask(self, schema: dict[str, Any], question: Any, stream: bool = False, **options: Any) -> Any:
+        """Asks a typed question; a schema is a type too."""
+        self.parts = []
+        if not stream:
+            return await self.engine.ask(schema, question, **options)
+        answer = self.engine.ask_stream(schema, question, **options)
+        async for part in answer:
+            if part.kind == "partial":
+                self.parts.append({"value": part.value, "open": part.open})
+            elif part.kind == "again":
+                self.parts.append({"again": part.attempt})
+        return await answer.outcome()
 
     def id(self, name: str) -> str:
         return self.last if name == "last" else name

@@ -13,7 +13,7 @@ use raptorflow_core::{
 use serde_json::Value;
 
 use crate::{
-    format::{Asked, Called, Cited, Expect, Failure, Given, Shown, Told},
+    format::{Asked, Called, Cited, Expect, Failure, Given, Part as Shows, Shown, Told},
     host::Calls,
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Happened {
     pub(crate) documents: Option<Vec<String>>,
     pub(crate) events: Vec<EventKind>,
     pub(crate) state: Option<RunState>,
+    /// What an answer that was read as it arrived showed.
+    pub(crate) parts: Vec<Shows>,
     /// Why the step could not be taken.
     pub(crate) missing: Option<&'static str>,
 }
@@ -66,6 +68,9 @@ pub(crate) fn compare(expect: &Expect, happened: &Happened, calls: &Calls) -> Ve
     outcome(expect, happened)?;
     if let Some(wanted) = &expect.state {
         state(wanted, happened.state.as_ref().ok_or("expected a state, got none")?)?;
+    }
+    if let Some(wanted) = &expect.parts {
+        same("parts", wanted, &happened.parts)?;
     }
     if let Some(wanted) = &expect.documents {
         same("documents", &Some(wanted), &happened.documents.as_ref())?;

@@ -46,8 +46,9 @@ pub(crate) enum Store {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Reply {
+    /// A string, or the strings that it arrives in.
     #[serde(default)]
-    pub(crate) text: Option<String>,
+    pub(crate) text: Value,
     #[serde(default)]
     pub(crate) tool_calls: Vec<ToolCall>,
     #[serde(default)]
@@ -109,6 +110,8 @@ pub(crate) struct Source {
 pub(crate) struct Step {
     #[serde(default)]
     pub(crate) run: Option<Run>,
+    #[serde(default)]
+    pub(crate) ask: Option<Ask>,
     #[serde(default)]
     pub(crate) start: Option<Run>,
     #[serde(default)]
@@ -179,6 +182,26 @@ pub(crate) struct Run {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct Ask {
+    pub(crate) question: Value,
+    pub(crate) schema: Schema,
+    #[serde(default)]
+    pub(crate) agent: Option<String>,
+    #[serde(default)]
+    pub(crate) model: Option<String>,
+    #[serde(default)]
+    pub(crate) instructions: Option<String>,
+    #[serde(default)]
+    pub(crate) background: Option<String>,
+    #[serde(default)]
+    pub(crate) repairs: Option<u32>,
+    /// Whether the answer is read as it arrives.
+    #[serde(default)]
+    pub(crate) stream: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Search {
     pub(crate) query: String,
     pub(crate) k: usize,
@@ -203,6 +226,7 @@ pub(crate) struct Expect {
     pub(crate) tool_calls: Option<Vec<Called>>,
     pub(crate) function_calls: Option<Vec<Entered>>,
     pub(crate) documents: Option<Vec<String>>,
+    pub(crate) parts: Option<Vec<Part>>,
     pub(crate) state: Option<Shown>,
 }
 
@@ -231,6 +255,14 @@ pub(crate) struct Given {
     pub(crate) value: Value,
     #[serde(default)]
     pub(crate) by: Option<String>,
+}
+
+/// A part of an answer that is read as it arrives.
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(untagged, deny_unknown_fields)]
+pub(crate) enum Part {
+    Again { again: u32 },
+    Partial { value: Value, open: Option<String> },
 }
 
 /// `null` is an output to expect, and no output is none.

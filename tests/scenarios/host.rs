@@ -74,7 +74,10 @@ impl Host {
             return Err(Error::new(fault.kind, "scenario.model", fault.message));
         }
         let calls = serde_json::to_value(reply.tool_calls).unwrap();
-        let mut answer = json!({ "text": reply.text.unwrap_or_default(), "tool_calls": calls });
+        let mut answer = json!({ "tool_calls": calls });
+        if !reply.text.is_null() {
+            answer["text"] = reply.text;
+        }
         if let Some(usage) = reply.usage {
             answer["usage"] = serde_json::to_value(usage).unwrap();
         }

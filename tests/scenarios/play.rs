@@ -2,10 +2,11 @@
 
 use std::{path::Path, sync::Mutex};
 
+use futures_util::StreamExt as _;
 use raptorflow_core::{
     Engine, Error, ErrorKind, KnowledgeBase, Result,
     agent::AgentBuilder,
-    engine::{Outcome, Run as StartedRun},
+    engine::{AnswerPart, AskRequest, Outcome, Run as StartedRun, TypedOutcome},
     event::{EventKind, Filter, History},
     journal::JournalConfig,
     rag::{Document, HashingEmbedder},
@@ -17,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::{
     compare::{self, Happened},
-    format::{Reopen, Run, Scenario, Search, Source, Step, Store},
+    format::{Ask, Part, Reopen, Run, Scenario, Search, Source, Step, Store},
     host::Host,
 };
 
@@ -116,6 +117,7 @@ impl Stage {
         let happened = async {
             Ok::<_, Error>(match step {
                 Step { run: Some(run), .. } => self.run(run).await,
+                Step { ask: Some(ask), .. } => self.ask(ask).await,
                 Step { start: Some(run), .. } => self.start(run).await?,
                 Step { outcome: Some(_), .. } => match self.started() {
                     Some(run) => Happened::ended(run.outcome().await),
@@ -175,6 +177,28 @@ impl Stage {
         Happened { run: Some(id), ..Happened::ended(ended) }
     }
 
+    async fn ask(&self, asked: &Ask) -> Happened {
+        let id = self.engine.runtime().ids().run();
+        let mut ask = self.engine.ask::<Value>(asked.question.clone()).schema(asked.schema.clone()).id(id);
+        if let Some(agent) = &asked.agent {
+            ask = ask.agent(agent);
+        }
+        if let Some(model) = &asked.model {
+            ask = ask.model(model.as_str());
+        }
+        if let Some(text) = &asked.instructions {
+            ask = ask.instructions(text.as_str());
+        }
+        if let Some(text) = &asked.background {
+            ask = ask.background(text.as_str());
+        }
+        if let Some(repairs) = asked.repairs {
+            ask = ask.repairs(repairs);
+        }
+        let (parts, ended) = if asked.stream { read(ask).await } else { (Vec::new(), ask.await) };
+        Happened { run: Some(id), parts, ..Happened::ended(ended.map(Outcome::from)) }
+    }
+
     async fn search(&self, search: &Search) -> Happened {
         let Some(kb) = &self.kb else {
             return missing("the scenario has no `knowledge` to search");
@@ -201,6 +225,25 @@ impl Stage {
         let ctx = Context::for_run(self.engine.runtime(), run);
         self.engine.bus().history(&ctx, &history).iter().map(|event| event.kind.clone()).collect()
     }
+}
+
+/// Reads an answer as it arrives.
+async fn read(ask: AskRequest<Value>) -> (Vec<Part>, Result<TypedOutcome<Value>>) {
+    let mut parts = Vec::new();
+    let mut stream = match ask.stream() {
+        Ok(stream) => stream,
+        Err(err) => return (parts, Err(err)),
+    };
+    while let Some(part) = stream.next().await {
+        match part {
+            Ok(AnswerPart::Partial { value, open }) => parts.push(Part::Partial { value, open }),
+            Ok(AnswerPart::Again { attempt }) => parts.push(Part::Again { again: attempt }),
+            Ok(AnswerPart::Done(outcome)) => return (parts, Ok(outcome)),
+            Ok(_) => {}
+            Err(err) => return (parts, Err(err)),
+        }
+    }
+    (parts, Err(Error::new(ErrorKind::Internal, "scenario.ask", "the stream has no end")))
 }
 
 fn missing(what: &'static str) -> Happened {

@@ -1,6 +1,7 @@
 //! `TypedOutcome`: how a run ended whose answer is a value of a type.
 
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::{
     engine::Outcome,
@@ -64,5 +65,12 @@ impl Outcome {
         let value = self.parse()?;
         let Self { run_id, usage, cost, passages, .. } = self;
         Ok(TypedOutcome { value, run_id, usage, cost, passages })
+    }
+}
+
+impl From<TypedOutcome<Value>> for Outcome {
+    fn from(typed: TypedOutcome<Value>) -> Self {
+        let TypedOutcome { value, run_id, usage, cost, passages } = typed;
+        Self { run_id, output: value, finish: Finish::Complete, usage, cost, passages }
     }
 }

@@ -9,6 +9,7 @@
 
 from . import embedders
 from ._agent import Agent, Capability, FunctionAgent, agent
+from ._ask import AnswerPart, AnswerStream
 from ._data import (
     Archive,
     ChatRequest,
@@ -61,6 +62,8 @@ from .errors import (
 __all__ = [
     "Agent",
     "AlreadyExistsError",
+    "AnswerPart",
+    "AnswerStream",
     "Archive",
     "BudgetExceededError",
     "CallbackError",

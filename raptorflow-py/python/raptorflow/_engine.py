@@ -6,6 +6,7 @@ from typing import Any, Callable, Sequence, TypeVar, overload
 
 from . import _raptorflow
 from ._agent import Agent, FunctionAgent
+from ._ask import Asking
 from ._data import Archive, ChatRequest, Entry, Erased, Outcome, Pruned, RunPage, RunSummary
 from ._events import EventBus
 from ._pack import Pack
@@ -29,7 +30,7 @@ T = TypeVar("T")
 Loaders = dict[str, Callable[[Any], Any]]
 
 
-class Engine:
+class Engine(Asking):
     """Runs agents, records every step, and tells a bus.
 
     An engine holds threads that it shares with all engines of the process, and may be used from any loop and thread.
@@ -89,8 +90,9 @@ class Engine:
     ) -> None:
         """Makes a function, plain or async, known as a model under a name like `host:echo`.
 
-        It gets a `ChatRequest`, after `ctx` if it wants that, and gives a string, or a dict with any of `text`,
-        `reasoning`, `tool_calls` (dicts with `id`, `name` and `arguments`), `usage` and `finish`.
+        It gets a `ChatRequest`, after `ctx` if it wants that, and gives a string, or a dict with any of `text` (a
+        string, or a list of the strings that it arrives in), `reasoning`, `tool_calls` (dicts with `id`, `name` and
+        `arguments`), `usage` and `finish`.
 
         Args:
             tools: Whether it can ask for tools.
@@ -243,9 +245,12 @@ class Engine:
         """
         load: Callable[[Any], Any] | None = None
         if self._loaders:
-            for entry in await self.history(run_id, limit=1):
+            for entry in await self.history(run_id, limit=2):
                 if entry.fact == "execution_started" and entry.data.get("capability") is None:
                     load = self._loaders.get(entry.data["target"])
+                elif entry.fact == "form_recorded":
+                    # The answer has the form that was asked for, and not the agent's own.
+                    load = None
         return outcome_of(await self._native.resume(current_caller(), run_id), load)
 
     async def cancel(self, run_id: str) -> None:

@@ -18,9 +18,9 @@ type Work = dyn Fn(Context, ChatRequest) -> Pin<Box<dyn Future<Output = Result<V
 
 /// A model that is an async function: the binding of another language, a rule, a test double.
 ///
-/// The function answers a string, or an object with any of `text`, `reasoning`, `tool_calls` (objects with `id`,
-/// `name` and `arguments`), `usage` (as [`Usage`]) and `finish` (as [`FinishReason`]); another form is
-/// `InvalidOutput`.
+/// The function answers a string, or an object with any of `text` (a string, or the strings that it arrives in),
+/// `reasoning`, `tool_calls` (objects with `id`, `name` and `arguments`), `usage` (as [`Usage`]) and `finish` (as
+/// [`FinishReason`]); another form is `InvalidOutput`.
 ///
 /// ```
 /// use raptorflow_core::model::{ChatRequest, FunctionModel, Model, ModelInfo};
@@ -87,16 +87,39 @@ impl fmt::Debug for FunctionModel {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Reply {
-    text: String,
+    text: Text,
     reasoning: String,
     tool_calls: Vec<ToolCall>,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
 }
 
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Whole(String),
+    Pieces(Vec<String>),
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::Pieces(Vec::new())
+    }
+}
+
+impl Text {
+    fn into_parts(self) -> impl Iterator<Item = StreamPart> {
+        let pieces = match self {
+            Self::Whole(text) => vec![text],
+            Self::Pieces(pieces) => pieces,
+        };
+        pieces.into_iter().filter(|text| !text.is_empty()).map(|text| StreamPart::Text { text })
+    }
+}
+
 fn parts(value: Value, model: &str) -> Result<Vec<StreamPart>> {
     let reply: Reply = match value {
-        Value::String(text) => Reply { text, ..Reply::default() },
+        Value::String(text) => Reply { text: Text::Whole(text), ..Reply::default() },
         Value::Object(_) => {
             serde_json::from_value(value).map_err(|err| wrong_form(model).with("reason", err))?
         }
@@ -107,9 +130,7 @@ fn parts(value: Value, model: &str) -> Result<Vec<StreamPart>> {
     if !reply.reasoning.is_empty() {
         parts.push(StreamPart::Reasoning { text: reply.reasoning, opaque: None });
     }
-    if !reply.text.is_empty() {
-        parts.push(StreamPart::Text { text: reply.text });
-    }
+    parts.extend(reply.text.into_parts());
     parts.extend(reply.tool_calls.into_iter().enumerate().map(|(index, call)| StreamPart::ToolCall {
         index,
         id: Some(call.id),

@@ -133,6 +133,16 @@ fn a_gate_that_nobody_can_answer_is_refused() {
         (json!({ "choices": [] }), "/steps/0/gate/choices unanswerable"),
         (json!({ "approvers": [] }), "/steps/0/gate/approvers unanswerable"),
         (json!({ "schema": false }), "/steps/0/gate/schema unanswerable"),
+        (json!({ "schema": { "not": {} } }), "/steps/0/gate/schema unanswerable"),
+        (
+            json!({ "schema": { "type": "string", "not": { "not": false } } }),
+            "/steps/0/gate/schema unanswerable",
+        ),
+        (json!({ "schema": { "allOf": [{}, { "not": true }] } }), "/steps/0/gate/schema unanswerable"),
+        (
+            json!({ "schema": { "anyOf": [false, { "oneOf": [false] }] } }),
+            "/steps/0/gate/schema unanswerable",
+        ),
         (json!({ "schema": { "type": "number" }, "choices": ["a"] }), "/steps/0/gate unanswerable"),
         (json!({ "timeout": 0 }), "/steps/0/gate/timeout unanswerable"),
         (json!({ "schema": { "type": 5 } }), "/steps/0/gate/schema invalid_schema"),

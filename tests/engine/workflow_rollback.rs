@@ -60,6 +60,29 @@ async fn what_was_done_is_taken_back_in_reverse_order_of_its_end() {
 }
 
 #[tokio::test]
+async fn a_fork_takes_back_what_it_did_itself_and_nothing_that_the_other_run_did() {
+    let (host, notes) = (Host::new(), Notes::default());
+    let trip = flow()
+        .step("hotel", notes.gives("hotel").compensate(notes.undoes()))
+        .step("flight", notes.gives("flight").after("hotel").compensate(notes.undoes()))
+        .step("pay", notes.fails(9, &wrong()).after("flight"))
+        .build()
+        .unwrap();
+    let (engine, run) = host.start(&trip, 0).await;
+    let id = run.id();
+    run.outcome().await.unwrap_err();
+    let all = [r#"flight/undo "flight""#, r#"hotel/undo "hotel""#];
+    assert_eq!(undone(&notes), all);
+    // After the start and the definition, after the hotel, and after the flight.
+    for (at, expected) in [(2, &all[..]), (3, &all[..1]), (4, &[])] {
+        let fork = engine.fork(id, at).await.unwrap();
+        notes.take();
+        assert_eq!(engine.resume(fork).await.unwrap_err().get("step"), Some("pay"));
+        assert_eq!(undone(&notes), expected, "{at}");
+    }
+}
+
+#[tokio::test]
 async fn items_turns_and_workflows_inside_are_taken_back_too() {
     let notes = Notes::default();
     let inner = Workflow::builder("inner")

@@ -56,6 +56,40 @@ async fn the_time_out_of_a_workflow_counts_its_work_and_no_wait() {
     assert_eq!((err.kind(), err.get("workflow")), (ErrorKind::Timeout, Some("flow")));
 }
 
+#[tokio::test]
+async fn a_restart_leaves_a_workflow_and_its_parts_what_is_left_of_their_time() {
+    let notes = Notes::default();
+    let three = |name: &str| {
+        let flow = Workflow::builder(name).timeout(Duration::from_secs(10));
+        let flow = flow.step("a", notes.takes(4)).step("beside", notes.takes(3));
+        flow.step("b", notes.fails(1, &down()).retry_delay(HOUR).after("a"))
+            .step("c", notes.takes(4).after("b"))
+            .step("d", notes.takes(4).after("c"))
+            .build()
+            .unwrap()
+    };
+    let part = flow().step("part", workflow(&three("slow"))).build().unwrap();
+    for whole in [three("flow"), part] {
+        let host = Host::new();
+        let (engine, run) = host.start(&whole, 0).await;
+        let id = run.id();
+        host.seconds(4).await;
+        host.advance(HOUR).await;
+        host.seconds(4).await;
+        kill(engine, run).await;
+        host.advance(HOUR).await;
+
+        // Four seconds of `a`, four of `c`; neither `beside`, nor the pause of `b`, nor the time without a process.
+        let engine = host.engine(&whole).await;
+        let run = engine.resume(id).start().await.unwrap();
+        settle().await;
+        host.advance(Duration::from_millis(1_999)).await;
+        assert!(!matches!(at_path(&engine, id, "").await.last(), Some(Fact::ExecutionFailed { .. })));
+        host.advance(Duration::from_millis(1)).await;
+        assert_eq!(run.outcome().await.unwrap_err().kind(), ErrorKind::Timeout);
+    }
+}
+
 /// Two steps of three seconds, and five seconds for both.
 fn slow(notes: &Notes) -> Workflow {
     let slow = Workflow::builder("slow").timeout(Duration::from_secs(5));

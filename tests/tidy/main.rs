@@ -9,6 +9,7 @@
 
 mod bans;
 mod docs;
+mod faults;
 mod floors;
 mod listed;
 mod rust;

@@ -88,6 +88,7 @@ impl Engine {
     ///
     /// [`Engine::history`] lists the entries; each is a checkpoint.
     /// What is recorded in them is not done again; keys of what is done anew are those of the new run.
+    /// When it fails it takes back only what it did itself.
     ///
     /// # Errors
     /// `NotFound` for an unknown run; `InvalidInput` when `at` is 0, beyond the end, or behind the end of a run that is

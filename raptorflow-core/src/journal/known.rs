@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -51,10 +52,41 @@ impl History {
 
     /// The entries of steps that completed below a path, oldest first.
     pub(super) fn completed<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Entry> {
-        let below = move |entry: &&Entry| {
-            path.is_empty() || entry.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
-        };
-        self.entries.iter().filter(below).filter(|entry| matches!(entry.fact, Fact::StepCompleted { .. }))
+        let done = |entry: &&Entry| matches!(entry.fact, Fact::StepCompleted { .. });
+        self.entries.iter().filter(move |entry| is_below(path, &entry.path)).filter(done)
+    }
+
+    /// How long steps below a path worked since the run began, or began again; steps at work together count once.
+    ///
+    /// Of a step that was tried again only its first attempt counts: how long the pauses were nobody wrote down.
+    pub(super) fn worked(&self, path: &str) -> Duration {
+        let mut retried = HashMap::<&str, Timestamp>::new();
+        let mut spans = Vec::new();
+        let now = |entry: &&Entry| self.begun_again.is_none_or(|again| entry.sequence > again);
+        for entry in self.entries.iter().filter(now).filter(|entry| is_below(path, &entry.path)) {
+            match &entry.fact {
+                Fact::RetryTriggered { .. } => {
+                    // Of one of several agents it is the path of the step and the agent's name.
+                    let step = entry.path.rsplit_once('/').map_or("", |(step, _)| step);
+                    for path in [&*entry.path, step] {
+                        retried.entry(path).or_insert(entry.time);
+                    }
+                }
+                Fact::StepCompleted { took: Some(took), .. } => {
+                    let begun = entry.time.as_micros().saturating_sub_unsigned(*took);
+                    let ended = retried.get(&*entry.path).map_or(entry.time, |time| entry.time.min(*time));
+                    spans.push((begun, ended.as_micros()));
+                }
+                _ => {}
+            }
+        }
+        spans.sort_unstable();
+        let (mut micros, mut until) = (0_u64, i64::MIN);
+        for (begun, ended) in spans {
+            micros += u64::try_from(ended.saturating_sub(begun.max(until))).unwrap_or(0);
+            until = until.max(ended);
+        }
+        Duration::from_micros(micros)
     }
 
     /// The entries at a path, oldest first.
@@ -122,6 +154,10 @@ impl Known {
             _ => {}
         }
     }
+}
+
+fn is_below(path: &str, other: &str) -> bool {
+    path.is_empty() || other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Whether what failed before it is tried again.

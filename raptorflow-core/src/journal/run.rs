@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use crate::{
@@ -151,6 +152,11 @@ impl Journal {
     /// The entries of steps that had completed below a path when the run was opened, oldest first.
     pub(crate) fn completed(&self, path: &str) -> Vec<Entry> {
         self.0.history.completed(path).cloned().collect()
+    }
+
+    /// How long steps below a path had worked when the run was opened, since it began or began again.
+    pub(crate) fn worked(&self, path: &str) -> Duration {
+        self.0.history.worked(path)
     }
 
     /// The place of the last entry at which the run failed as a whole or was forked: what failed before is tried again.

@@ -122,3 +122,21 @@ impl fmt::Display for Money {
         write!(f, "{sign}{}.{:06} {}", micros / 1_000_000, micros % 1_000_000, self.currency)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_whole_millionths_and_no_float_gets_in() {
+        // The sum that floats get wrong.
+        let tenth = Money::new(100_000, Currency::USD);
+        let sum = tenth.plus(tenth).and_then(|two| two.plus(tenth)).unwrap();
+        assert_eq!((sum.micros, sum.to_string()), (300_000, "0.300000 USD".to_owned()));
+        assert!(serde_json::from_str::<Money>(r#"{"micros": 0.3, "currency": "USD"}"#).is_err());
+        let large = Money::new(i64::MAX, Currency::USD);
+        let text = serde_json::to_string(&large).unwrap();
+        assert_eq!(serde_json::from_str::<Money>(&text).unwrap(), large);
+        assert_eq!(large.plus(tenth).unwrap_err().kind(), ErrorKind::LimitExceeded);
+    }
+}

@@ -37,12 +37,14 @@ pub(super) async fn run(workflow: &Workflow, session: &Session, input: &AgentInp
     }
     define(workflow, session).await?;
     let session = session.with_context(session.ctx().with_agent(name));
+    // What was done before a restart counts, so that a restart is not a way to have the whole time again.
+    let worked = session.journal().worked(session.ctx().path());
     let flow = Flow {
         workflow,
         session: &session,
         background: input.background.as_deref(),
         done: Mutex::default(),
-        bounds: Bounds::new(session.ctx().cancel(), workflow.graph().timeout),
+        bounds: Bounds::new(session.ctx().cancel(), workflow.graph().timeout, worked),
     };
     let work = async {
         let output = flow.run(input.input.clone()).await?;
@@ -107,12 +109,12 @@ impl Flow<'_> {
             if let Some(Err(err)) = self.recorded(path) {
                 return Err(err);
             }
-            let bounds = bounds.within(graph.timeout);
+            let bounds = bounds.within(graph.timeout, session.journal().worked(path));
             let ended = self.timed(graph, &session, input, &bounds).await;
             if !bounds.is_over() {
                 return ended;
             }
-            // Begun again after a crash it would have its whole time, and could end in another way.
+            // Begun again after a crash it would have the time of what was not recorded, and could end in another way.
             let ended = ended.map_err(|err| err.with("step", path));
             if let Err(err) = &ended
                 && !self.is_stopped()

@@ -88,9 +88,14 @@ impl Flow<'_> {
         self.take_back(err, done).await
     }
 
-    /// What can be taken back of what runs before this one did.
+    /// What can be taken back of what this run did before it was resumed.
+    ///
+    /// What it was given as a fork another run did: that one may be complete, or have taken it back itself.
     fn done_before(&self) -> impl Iterator<Item = Done> {
-        self.session.journal().completed(self.session.ctx().path()).into_iter().filter_map(|entry| {
+        let journal = self.session.journal();
+        let since = journal.forked();
+        let done = journal.completed(self.session.ctx().path()).into_iter();
+        done.filter(move |entry| since.is_none_or(|since| entry.sequence > since)).filter_map(|entry| {
             let by = self.compensation(&entry.path)?;
             let Fact::StepCompleted { value, .. } = entry.fact else { return None };
             Some(Done { path: entry.path, order: entry.sequence, by, value })

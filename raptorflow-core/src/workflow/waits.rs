@@ -26,7 +26,7 @@ impl Compiler<'_> {
         if gate.timeout.is_some_and(|timeout| timeout.is_zero()) {
             self.problem(&format!("{at}/timeout"), "unanswerable", nobody("there is no time to"));
         }
-        if gate.schema == Some(Value::Bool(false)) {
+        if gate.schema.as_ref().is_some_and(takes_nothing) {
             self.problem(&format!("{at}/schema"), "unanswerable", nobody("no value fits the schema"));
         }
         let schema = match gate.schema.clone().map(Schema::new).transpose() {
@@ -118,5 +118,25 @@ impl Compiler<'_> {
             retries: step.retries.unwrap_or(RETRIES),
             backoff: backoff(step),
         })
+    }
+}
+
+/// Whether it is plain that no value fits a schema.
+fn takes_nothing(schema: &Value) -> bool {
+    let Value::Object(parts) = schema else { return *schema == Value::Bool(false) };
+    let each = |name: &str| parts.get(name).and_then(Value::as_array).into_iter().flatten();
+    let none_of = |name| each(name).next().is_some() && each(name).all(takes_nothing);
+    parts.get("not").is_some_and(takes_everything)
+        || each("allOf").any(takes_nothing)
+        || none_of("anyOf")
+        || none_of("oneOf")
+        || parts.get("enum").is_some_and(|values| *values == Value::Array(Vec::new()))
+}
+
+/// Whether it is plain that every value fits a schema.
+fn takes_everything(schema: &Value) -> bool {
+    match schema {
+        Value::Object(parts) => parts.iter().all(|(name, part)| name == "not" && takes_nothing(part)),
+        _ => *schema == Value::Bool(true),
     }
 }

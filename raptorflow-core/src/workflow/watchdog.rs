@@ -22,13 +22,14 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    pub(super) fn new(cancel: &Cancel, limit: Duration) -> Self {
-        Self { halt: cancel.child(), watchdog: Arc::new(Watchdog::new(limit, None)) }
+    /// `worked` is for how long the work was under way in an earlier process.
+    pub(super) fn new(cancel: &Cancel, limit: Duration, worked: Duration) -> Self {
+        Self { halt: cancel.child(), watchdog: Arc::new(Watchdog::new(limit, worked, None)) }
     }
 
     /// Of a workflow inside, whose work is also that of this one.
-    pub(super) fn within(&self, limit: Duration) -> Self {
-        let watchdog = Watchdog::new(limit, Some(Arc::clone(&self.watchdog)));
+    pub(super) fn within(&self, limit: Duration, worked: Duration) -> Self {
+        let watchdog = Watchdog::new(limit, worked, Some(Arc::clone(&self.watchdog)));
         Self { halt: self.halt.child(), watchdog: Arc::new(watchdog) }
     }
 
@@ -64,13 +65,13 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    fn new(limit: Duration, above: Option<Arc<Self>>) -> Self {
+    fn new(limit: Duration, worked: Duration, above: Option<Arc<Self>>) -> Self {
         Self {
             limit,
             above,
             busy: AtomicUsize::new(0),
             changed: Notify::new(),
-            worked: Mutex::default(),
+            worked: Mutex::new(worked),
             barked: AtomicBool::new(false),
         }
     }

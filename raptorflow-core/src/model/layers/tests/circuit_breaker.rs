@@ -50,6 +50,20 @@ async fn a_failing_model_is_left_alone_and_comes_back_after_enough_successes() {
 }
 
 #[tokio::test]
+async fn failures_that_lie_further_apart_than_the_window_do_not_open_it() {
+    let desk = Desk::new([]).always(Reply::error(down()));
+    let (layer, ctx) = (layer(), desk.ctx());
+    let model = layer.wrap(desk.model());
+    for _ in 0..20 {
+        fail(&model, &ctx, 1).await;
+        desk.clock.advance(BreakerConfig::default().window);
+    }
+    assert_eq!((layer.states()[0].state, layer.states()[0].counts.failed), (BreakerState::Closed, 20));
+    fail(&model, &ctx, 2).await;
+    assert_eq!(layer.states()[0].state, BreakerState::Open);
+}
+
+#[tokio::test]
 async fn only_what_tells_of_the_model_counts() {
     let error = |kind| Error::new(kind, "model.stream", "no");
     let telling = [down(), error(ErrorKind::Timeout).retryable(Retry::Soon)];

@@ -131,3 +131,70 @@ async fn after_close_every_call_says_so_and_a_second_close_does_nothing() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_writes_while_the_store_closes_is_answered() {
+    let place = Place::new();
+    for _ in 0..40 {
+        let store = place.open(place.config()).await;
+        let writers: Vec<_> = (0..16)
+            .map(|_| {
+                let (store, ctx) = (store.clone(), place.ctx.clone());
+                tokio::spawn(async move {
+                    loop {
+                        if let Err(err) = store.append(&ctx, records(&["a"])).await {
+                            return err;
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..8 {
+            store.append(&place.ctx, records(&["b"])).await.unwrap();
+        }
+        store.shut().await.unwrap();
+        let refused = futures_util::future::join_all(writers);
+        tokio::select! {
+            refused = refused => for err in refused {
+                assert_eq!(err.unwrap().message(), "the store is closed; open it again");
+            },
+            () = place.runtime.clock().sleep(Duration::from_secs(60)) => panic!("a write was forgotten"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_write_waits_for_ever_when_others_are_given_up() {
+    let place = Place::new();
+    let store = place.open(place.config()).await;
+    let writers = (0..16).map(|number| {
+        let (store, ctx) = (store.clone(), place.ctx.clone());
+        tokio::spawn(async move {
+            for round in 0..300 {
+                let write = std::pin::pin!(store.append(&ctx, records(&["a"])));
+                // Every other one is polled some times and dropped, wherever it is by then.
+                let patience = if number % 2 == 0 { usize::MAX } else { round % 5 };
+                let mut polls = 0;
+                tokio::select! {
+                    biased;
+                    written = write => { written.unwrap(); }
+                    () = std::future::poll_fn(|poll| {
+                        polls += 1;
+                        if polls > patience {
+                            return std::task::Poll::Ready(());
+                        }
+                        if patience < usize::MAX {
+                            poll.waker().wake_by_ref();
+                        }
+                        std::task::Poll::Pending
+                    }) => {}
+                }
+            }
+        })
+    });
+    let writers = futures_util::future::join_all(writers);
+    tokio::select! {
+        done = writers => assert!(done.into_iter().all(|writer| writer.is_ok())),
+        () = place.runtime.clock().sleep(Duration::from_secs(60)) => panic!("a write was forgotten"),
+    }
+}

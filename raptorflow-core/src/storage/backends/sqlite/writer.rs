@@ -9,7 +9,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{
     mpsc::{Receiver, Sender, channel},
-    oneshot,
+    oneshot::{self, error::TryRecvError},
 };
 
 use super::{
@@ -146,8 +146,11 @@ impl Writer {
         let mut before = 0;
         for _ in 0..TURNS {
             tokio::task::yield_now().await;
-            if let Ok(outcome) = answer.try_recv() {
-                return outcome;
+            match answer.try_recv() {
+                Ok(outcome) => return outcome,
+                // The lane ended with the store; an answer that was taken is not waited for again.
+                Err(TryRecvError::Closed) => return Err(closed(operation)),
+                Err(TryRecvError::Empty) => {}
             }
             let waiting =
                 self.shared.as_ref().and_then(Weak::upgrade).map_or(0, |shared| shared.lane().len());

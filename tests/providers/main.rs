@@ -8,6 +8,7 @@
 )]
 
 mod anthropic;
+mod cassette;
 mod embeddings;
 mod failures;
 mod media;

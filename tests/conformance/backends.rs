@@ -19,7 +19,7 @@ use raptorflow_core::{
 use raptorflow_tests::postgres::Server;
 use tempfile::TempDir;
 
-use crate::{archive, chat, embedding};
+use crate::{archive, chat, embedding, third_party};
 
 /// A backend of one contract and how to get a fresh place of it.
 pub(crate) struct Backend<S> {
@@ -56,6 +56,7 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
         names(&embedder),
         names(&lexical),
         names(&vector),
+        third_party::NAMES.to_vec(),
     ]
     .concat();
     let mut trials = of_contract(&storage, &[storage_cases(), archive::cases()].concat(), &required);

@@ -19,6 +19,7 @@ mod restart;
 #[cfg(unix)]
 mod runs;
 mod sqlite;
+mod third_party;
 mod upkeep;
 
 use std::{env, process::ExitCode};
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     for of in [postgres::trials, restart::trials, runs::trials] {
         trials.extend(of(&required));
     }
+    trials.extend(third_party::trials(&required));
     trials.extend(upkeep::trials());
     run(&Arguments::from_args(), trials).exit_code()
 }

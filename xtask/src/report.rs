@@ -59,6 +59,11 @@ pub(crate) fn test(root: &Path, groups: &[Group]) -> ExitCode {
     code(&outcomes)
 }
 
+/// Runs steps that are of no group, and says how each ended.
+pub(crate) fn run(root: &Path, steps: Vec<Step>) -> ExitCode {
+    code(&all(root, steps))
+}
+
 /// Builds both bindings into their folders.
 pub(crate) fn bindings(root: &Path, profile: Profile) -> ExitCode {
     let missing = tools::missing(&[Group::Python, Group::Node]);

@@ -84,6 +84,11 @@ pub(crate) fn missing(groups: &[Group]) -> Vec<String> {
         .collect()
 }
 
+/// Whether the Python that tests start is there and new enough.
+pub(crate) fn python_is_at_least(least: (u32, u32)) -> bool {
+    ask(&["python3", "--version"]).as_deref().and_then(version).is_some_and(|found| found >= least)
+}
+
 fn problem(tool: &Tool, answer: Option<&str>) -> Option<String> {
     let (major, minor) = tool.least;
     let Some(answer) = answer else { return Some(format!("missing: {}: {}", tool.name, tool.get)) };

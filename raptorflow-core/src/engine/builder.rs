@@ -78,7 +78,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Models by name; by default the built-in providers, with `OPENAI_BASE_URL` honored.
+    /// Models by name; by default the built-in providers, with `OPENAI_BASE_URL` and `ANTHROPIC_BASE_URL`
+    /// honored.
     #[must_use]
     pub fn models(mut self, models: ModelRegistry) -> Self {
         self.models = Some(models);
@@ -189,11 +190,10 @@ impl EngineBuilder {
         };
         let bus = self.bus.unwrap_or_else(|| Bus::local(BusConfig::default()));
         let models = self.models.unwrap_or_else(|| {
-            let models = ModelRegistry::default();
-            match Settings::from_env().openai() {
-                Some(settings) => models.with_settings("openai", settings),
-                None => models,
-            }
+            let settings = Settings::from_env();
+            let of_providers = [("openai", settings.openai()), ("anthropic", settings.anthropic())];
+            let set = of_providers.into_iter().filter_map(|(provider, set)| Some((provider, set?)));
+            set.fold(ModelRegistry::default(), |models, (provider, set)| models.with_settings(provider, set))
         });
         let prices = self.prices.unwrap_or_default();
         let budgets =

@@ -17,6 +17,7 @@ const OFFLINE_MODEL: &str = "offline:extractive";
 /// |---|---|
 /// | `RAPTORFLOW_MODEL` | the model that [`Settings::model`] names |
 /// | `OPENAI_BASE_URL` | where the OpenAI-compatible API is |
+/// | `ANTHROPIC_BASE_URL` | where an API like Anthropic's is |
 /// | `OPENAI_API_KEY`, `ANTHROPIC_API_KEY` | only whether they are set |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -25,6 +26,8 @@ pub struct Settings {
     pub named_model: Option<Arc<str>>,
     /// Where the OpenAI-compatible API is.
     pub openai_base_url: Option<String>,
+    /// Where an API like Anthropic's is.
+    pub anthropic_base_url: Option<String>,
     /// Whether there is a key for the OpenAI wire.
     pub has_openai_key: bool,
     /// Whether there is a key for Anthropic.
@@ -51,6 +54,7 @@ impl Settings {
         Self {
             named_model: read("RAPTORFLOW_MODEL").map(Arc::from),
             openai_base_url: read("OPENAI_BASE_URL"),
+            anthropic_base_url: read("ANTHROPIC_BASE_URL"),
             has_openai_key: read("OPENAI_API_KEY").is_some(),
             has_anthropic_key: read("ANTHROPIC_API_KEY").is_some(),
         }
@@ -76,5 +80,11 @@ impl Settings {
     #[must_use]
     pub fn openai(&self) -> Option<ProviderSettings> {
         self.openai_base_url.as_ref().map(|url| ProviderSettings::default().with_base_url(url))
+    }
+
+    /// What the provider `anthropic` is set to, if anything.
+    #[must_use]
+    pub fn anthropic(&self) -> Option<ProviderSettings> {
+        self.anthropic_base_url.as_ref().map(|url| ProviderSettings::default().with_base_url(url))
     }
 }

@@ -342,3 +342,23 @@ for (const [name, code, expected] of [
     assert.deepEqual([status, signal], [expected, null], stderr)
   })
 }
+
+test('pictures and files reach a model that sees them', async () => {
+  const seen = []
+  const model = (request) => {
+    seen.push(request)
+    return 'a dot'
+  }
+  const engine = new Engine()
+  engine.registerModel('host:sees', model, { images: true, documents: true })
+  engine.registerModel('host:blind', model)
+  engine.register(new Agent({ name: 'seer', model: 'host:sees' }))
+  engine.register(new Agent({ name: 'blind', model: 'host:blind' }))
+  const image = { type: 'image', mediaType: 'image/png', data: Buffer.from('PNG') }
+  const file = { type: 'document', url: 'https://host/a.pdf', name: 'a.pdf' }
+  assert.equal((await engine.run('seer', 'What is it?', { attachments: [image, file] })).output, 'a dot')
+  assert.deepEqual(seen[0].messages.at(-1).parts, [{ type: 'text', text: 'What is it?' }, { ...image, data: 'UE5H' }, file])
+  await assert.rejects(engine.run('blind', 'x', { attachments: [image] }), { code: 'unsupported' })
+  await assert.rejects(engine.run('seer', 'x', { attachments: [{ type: 'image', data: 'UE5H' }] }), { code: 'invalid_input' })
+  assert.equal(seen.length, 1)
+})

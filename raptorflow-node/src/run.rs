@@ -15,7 +15,7 @@ use raptorflow_core::{
     engine::{Outcome, ResumeRequest, RunRequest, Target},
     event::{Filter, Lag},
     runtime::Cancel,
-    types::{RunId, TenantId},
+    types::{Part, RunId, TenantId},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -62,6 +62,8 @@ struct Ask {
     input: Value,
     capability: Option<String>,
     id: Option<RunId>,
+    #[serde(default)]
+    attachments: Vec<Part>,
     how: How,
 }
 
@@ -118,12 +120,13 @@ impl Request {
 
     /// The request of a new run, and its id.
     fn read(self) -> Result<(RunId, RunRequest)> {
-        let Ask { agent, input, capability, id, how } = data("run", &self.ask)?;
+        let Ask { agent, input, capability, id, attachments, how } = data("run", &self.ask)?;
         let id = id.unwrap_or_else(|| self.engine.runtime().ids().run());
         let mut request = self.engine.run(self.agent.unwrap_or_else(|| agent.into()), input).id(id);
         if let Some(capability) = capability {
             request = request.capability(capability);
         }
+        request = attachments.into_iter().fold(request, RunRequest::attach);
         Ok((id, applied!(request, how, &self.cancel)))
     }
 }

@@ -6,7 +6,7 @@ import { snake } from './data.js'
 import { call, countOf, settle } from './error.js'
 import { EventBus } from './event.js'
 import { toJson } from './json.js'
-import { type ModelFunction, type ModelOptions, nativeModel } from './model.js'
+import { type Attachment, type ModelFunction, type ModelOptions, nativeModel } from './model.js'
 import { Cancellation, type NativeAgent, type NativeAnswer, NativeEngine, type NativeRun } from '../native.js'
 import { nativePack, Pack } from './pack.js'
 import { type KnowledgeBase, nativeKnowledgeBase } from './rag.js'
@@ -51,6 +51,8 @@ export interface RunOptions extends ResumeOptions {
   readonly capability?: string
   /** The id of the run, a UUID, for a host that must know it before the run begins; a new one by default. */
   readonly id?: string
+  /** Pictures and files that come with the question. */
+  readonly attachments?: readonly Attachment[]
 }
 
 /** What an engine runs: a name that it knows, or an agent or workflow itself. */
@@ -337,10 +339,16 @@ function asked({ agent }: AskOptions): NativeAgent | undefined {
 }
 
 function ask(agent: Target, input: unknown, options: Omit<RunOptions, 'signal'>): string {
-  const { capability, id, ...how } = options
+  const { capability, id, attachments = [], ...how } = options
   const name = typeof agent === 'string' ? agent : agent.name
   // Apart from the rest, so that the path in an error begins with `input`.
   const given = toJson(input, 'input')
-  const rest = toJson({ agent: name, capability, id, how }, 'options')
+  const rest = toJson({ agent: name, capability, id, attachments: attachments.map(partOf), how }, 'options')
   return `${rest.slice(0, -1)},"input":${given}}`
+}
+
+/** A part as core reads it, with bytes as base64. */
+function partOf({ data, ...rest }: Attachment): Record<string, unknown> {
+  const text = data instanceof Uint8Array ? Buffer.from(data).toString('base64') : data
+  return snake({ ...rest, data: text })
 }

@@ -31,7 +31,9 @@ export {
 } from './event.js'
 export type { Json } from './json.js'
 export {
+  type Attachment,
   type ChatRequest,
+  type Media,
   type Message,
   type ModelAnswer,
   type ModelFunction,

@@ -34,10 +34,24 @@ export interface ToolCall {
   readonly arguments: unknown
 }
 
+/** A picture or a file: bytes of a type, in base64, or an address from which the provider fetches them. */
+export type Media =
+  | { readonly mediaType: string; readonly data: string; readonly url?: never }
+  | { readonly url: string; readonly mediaType?: never; readonly data?: never }
+
+/** A picture or a file that comes with a question; `data` is bytes, or base64. */
+export type Attachment = (
+  | { readonly mediaType: string; readonly data: string | Uint8Array; readonly url?: never }
+  | { readonly url: string; readonly mediaType?: never; readonly data?: never }
+) &
+  ({ readonly type: 'image' } | { readonly type: 'document'; readonly name?: string })
+
 /** One part of a message. */
 export type Part =
   | { readonly type: 'text'; readonly text: string }
   | ({ readonly type: 'passage' } & Passage)
+  | ({ readonly type: 'image' } & Media)
+  | ({ readonly type: 'document'; readonly name?: string } & Media)
   | { readonly type: 'reasoning'; readonly text: string; readonly opaque?: unknown }
   | ({ readonly type: 'tool_call' } & ToolCall)
   | {
@@ -84,6 +98,18 @@ export interface ChatRequest {
   readonly temperature: number | null
   /** The longest answer in tokens. */
   readonly maxOutputTokens: number | null
+  /** Of how much of the probable the next token is drawn, above 0 to 1. */
+  readonly topP?: number
+  /** Texts before which the answer ends. */
+  readonly stop?: readonly string[]
+  /** With the same seed the same answer is wanted. */
+  readonly seed?: number
+  /** How much it thinks: how hard, or for how many tokens. */
+  readonly reasoning?: { readonly effort: 'minimal' | 'low' | 'medium' | 'high' } | { readonly budget: number }
+  /** Whether it may ask for several tools at a time. */
+  readonly parallelToolCalls?: boolean
+  /** For how long what was read of the conversation may be kept. */
+  readonly keepPrompt?: 'minutes' | 'hours'
 }
 
 /** Tokens that calls took. */
@@ -123,6 +149,12 @@ export interface ModelOptions {
   readonly tools?: boolean
   /** Whether it can answer in a given JSON Schema; it can by default, and its answer is checked. */
   readonly structured?: boolean
+  /** Whether it sees pictures; it does not by default. */
+  readonly images?: boolean
+  /** Whether it reads files other than text; it does not by default. */
+  readonly documents?: boolean
+  /** Whether it can be told how hard to think; it cannot by default. */
+  readonly reasoning?: boolean
 }
 
 /** The text parts of a message, joined. */
@@ -133,8 +165,10 @@ export function textOf(message: Message): string {
 /** What the native side takes for a model: its data, and its function. */
 export function nativeModel(name: string, body: ModelFunction, options: ModelOptions): [string, Callback] {
   functionOf('model', body)
-  const { contextWindow, tools = true, structured = true } = options
-  const info = { name, context_window: contextWindow ?? null, abilities: { tools, structured } }
+  const { contextWindow, tools = true, structured = true, images = false } = options
+  const { documents = false, reasoning = false } = options
+  const abilities = { tools, structured, images, documents, reasoning }
+  const info = { name, context_window: contextWindow ?? null, abilities }
   const invoke = (request: object, ctx: CallContext): unknown => body(asked(request), ctx)
   const encode = (value: unknown): string => toJson(answered(value), 'answer', 'invalid_output')
   return [toJson(info, 'model'), new Callback(callback('model.call', invoke, encode))]

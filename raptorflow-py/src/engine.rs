@@ -72,7 +72,7 @@ impl Engine {
         self.0.register(agent.core()).map_err(|err| raise(py, &err))
     }
 
-    #[pyo3(signature = (name, function, *, is_async, tools, structured, context_window))]
+    #[pyo3(signature = (name, function, *, is_async, tools, structured, images, documents, reasoning, context_window))]
     #[expect(clippy::too_many_arguments, reason = "one keyword each in Python")]
     fn register_model(
         &self,
@@ -82,9 +82,13 @@ impl Engine {
         is_async: bool,
         tools: bool,
         structured: bool,
+        images: bool,
+        documents: bool,
+        reasoning: bool,
         context_window: Option<u32>,
     ) -> PyResult<()> {
-        let abilities = ModelAbilities { tools, structured, ..ModelAbilities::default() };
+        let abilities =
+            ModelAbilities { tools, structured, images, documents, reasoning, ..ModelAbilities::default() };
         let info = ModelInfo { context_window, abilities, ..ModelInfo::new(name) };
         let model: FunctionModel = callback::model(info, Callback::new(function, is_async, "model.function"));
         self.0.register_model(name, Model::new(model)).map_err(|err| raise(py, &err))

@@ -8,7 +8,7 @@ use raptorflow_core::{
     engine::{Outcome, RunRequest, Target},
     event::Lag,
     runtime::{Cancel, Context},
-    types::{RunId, TenantId},
+    types::{Part, RunId, TenantId},
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -66,6 +66,7 @@ pub(crate) struct Ask<'py> {
     timeout: Option<f64>,
     tenant: Option<String>,
     id: Option<String>,
+    attachments: Bound<'py, PyAny>,
 }
 
 impl Ask<'_> {
@@ -81,6 +82,9 @@ impl Ask<'_> {
             if let Some(capability) = &self.capability {
                 request = request.capability(capability.as_str());
             }
+            for part in attachments(to_value(&self.attachments)?)? {
+                request = request.attach(part);
+            }
             if let Some(seconds) = self.timeout {
                 request = request.timeout(duration("timeout", seconds)?);
             }
@@ -91,6 +95,14 @@ impl Ask<'_> {
         };
         build().map_err(|err| raise(self.input.py(), &err))
     }
+}
+
+fn attachments(given: Value) -> Result<Vec<Part>> {
+    // The error of the form says nothing of the content.
+    serde_json::from_value(given).map_err(|err| {
+        let message = "not pictures and files; expected dicts of the type `image` or `document`";
+        Error::new(ErrorKind::InvalidInput, "engine.run", message).with("reason", err)
+    })
 }
 
 /// A run in the background; it goes on when this is dropped.

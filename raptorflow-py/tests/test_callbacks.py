@@ -426,3 +426,29 @@ def test_loops_are_not_kept_alive() -> None:
         asyncio.run(main())
     gc.collect()
     assert [loop() for loop in loops] == [None, None, None]
+
+
+def test_pictures_and_files_reach_a_model_that_sees_them() -> None:
+    seen: list[rf.ChatRequest] = []
+
+    def model(request: rf.ChatRequest) -> str:
+        seen.append(request)
+        return "a dot"
+
+    engine = rf.Engine()
+    engine.register_model("host:sees", model, images=True, documents=True)
+    engine.register_model("host:blind", model)
+    engine.register(rf.Agent("seer", model="host:sees"), rf.Agent("blind", model="host:blind"))
+    image = {"type": "image", "media_type": "image/png", "data": b"PNG"}
+    file = {"type": "document", "url": "https://host/a.pdf", "name": "a.pdf"}
+    assert engine.run_sync("seer", "What is it?", attachments=[image, file]).text == "a dot"
+    (message,) = (each for each in seen[0].messages if each.role == "user")
+    assert message.text == "What is it?"
+    assert message.of_type("image") == [{"type": "image", "media_type": "image/png", "data": "UE5H"}]
+    assert message.of_type("document") == [file]
+    assert (seen[0].stop, seen[0].top_p, seen[0].reasoning) == ([], None, None)
+    with pytest.raises(rf.UnsupportedError):
+        engine.run_sync("blind", "What is it?", attachments=[image])
+    with pytest.raises(rf.InvalidInputError):
+        engine.run_sync("seer", "What is it?", attachments=[{"type": "image", "data": b"PNG"}])
+    assert len(seen) == 1

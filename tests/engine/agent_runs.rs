@@ -17,7 +17,8 @@ use raptorflow_core::{
     storage::{MemoryStore, Storage},
     testing::{Fault, FaultyLog, Reply, ScriptedModel},
     tool::FunctionTool,
-    types::{Effects, Finish, Limit, Schema, ToolSpec, Usage},
+    types::{self, Effects, Finish, Limit, Media, Part, Schema, ToolSpec, Usage},
+    workflow::{self, Workflow},
 };
 use serde_json::{Value, json};
 
@@ -345,4 +346,30 @@ async fn what_the_model_is_asked_after_a_resume_is_what_it_would_have_been_asked
     }
     assert_eq!(requests[0], requests[1]);
     assert_eq!(texts(&requests[0][0]), ["go"]);
+}
+
+#[tokio::test]
+async fn pictures_and_files_come_with_the_question_and_survive_a_failure() {
+    let refusal = Error::new(ErrorKind::Unauthenticated, "model.stream", "no");
+    let script = ScriptedModel::new([Reply::error(refusal), Reply::text("A dot.")]);
+    let engine = engine(&script).await;
+    engine.register(agent("worker").build().unwrap()).unwrap();
+    let image = Part::Image(Media::bytes("image/png", b"PNG").unwrap());
+    let file =
+        types::Document { media: Media::url("https://host/a.pdf").unwrap(), name: Some("a.pdf".into()) };
+    let file = Part::Document(file);
+    let err =
+        engine.run("worker", "What is it?").attach(image.clone()).attach(file.clone()).await.unwrap_err();
+    let outcome = engine.resume(run_of(&err)).await.unwrap();
+    assert_eq!(outcome.text(), "A dot.");
+    let requests = script.requests();
+    let [first, second] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!(first.messages, second.messages);
+    assert_eq!(first.messages.last().unwrap().parts, [Part::text("What is it?"), image.clone(), file]);
+    let err = engine.run("worker", "x").attach(Part::text("y")).await.unwrap_err();
+    assert_eq!(err.kind(), ErrorKind::InvalidInput, "{err}");
+    let flow = Workflow::builder("flow").step("ask", workflow::agent("worker")).build().unwrap();
+    engine.register(flow).unwrap();
+    let err = engine.run("flow", "x").attach(image).await.unwrap_err();
+    assert_eq!(err.kind(), ErrorKind::Unsupported, "{err}");
 }

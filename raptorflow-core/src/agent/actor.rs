@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::{
     agent::{AgentBuilder, AgentSpec, Session},
-    error::Result,
+    error::{Error, ErrorKind, Result},
     journal::Fact,
-    types::{AgentId, Finish, Money, Passage, Schema, Usage},
+    types::{AgentId, Finish, Money, Part, Passage, Schema, Usage},
 };
 
 /// What an agent is asked.
@@ -36,6 +36,9 @@ pub struct AgentInput {
     /// The form of the answer, in place of the agent's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form: Option<AnswerForm>,
+    /// Pictures and files that come with the question, for agents whose models see or read them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Part>,
 }
 
 /// The form that whoever asks wants an answer in.
@@ -52,7 +55,7 @@ pub struct AnswerForm {
 impl AgentInput {
     /// A question to the agent as a whole.
     pub fn new(input: impl Into<Value>) -> Self {
-        Self { input: input.into(), capability: None, background: None, form: None }
+        Self { input: input.into(), capability: None, background: None, form: None, attachments: Vec::new() }
     }
 
     /// One capability, with arguments that hold at least the goal.
@@ -72,6 +75,25 @@ impl AgentInput {
     pub fn with_form(mut self, schema: Schema) -> Self {
         self.form = Some(AnswerForm { schema, repairs: None });
         self
+    }
+
+    /// Adds a picture or a file, [`Part::Image`] or [`Part::Document`].
+    #[must_use]
+    pub fn with_attachment(mut self, part: Part) -> Self {
+        self.attachments.push(part);
+        self
+    }
+
+    /// Refuses attachments, for actors that have nobody to show them to.
+    ///
+    /// # Errors
+    /// `Unsupported` when there are some.
+    pub fn without_attachments(&self) -> Result<()> {
+        if self.attachments.is_empty() {
+            return Ok(());
+        }
+        let message = "pictures and files are for agents with a model; this target takes none";
+        Err(Error::new(ErrorKind::Unsupported, "agent.run", message))
     }
 
     /// The question as text: a string as it is, the `goal` of an object, any other value as JSON.

@@ -124,7 +124,15 @@ impl AgentRun {
         if let Some(background) = &input.background {
             messages.push(Message::user(format!("What follows is a part of this: {background}")));
         }
-        messages.push(Message::user(asked(&question, capability, &input.input)));
+        let mut message = Message::user(asked(&question, capability, &input.input));
+        for part in &input.attachments {
+            if !matches!(part, Part::Image(_) | Part::Document(_)) {
+                let message = "only pictures and files are attached to a question";
+                return Err(Error::new(ErrorKind::InvalidInput, "agent.run", message));
+            }
+            message.parts.push(part.clone());
+        }
+        messages.push(message);
         let form = input.form.as_ref();
         let schema = form.map(|form| &form.schema).or(capability.map(|capability| &capability.output));
         let name = || schema_name(input.capability.as_deref().unwrap_or("answer"));

@@ -24,7 +24,7 @@ impl Engine {
             background: input.background.clone(),
             input: input.input.clone(),
         }];
-        facts.extend(form_recorded(given, input.form.as_ref())?);
+        facts.extend(form_recorded(given, input)?);
         facts.extend(agent.opening());
         self.journals().create(ctx, &facts).await.map_err(|err| of_run(err, ctx.run_id()))
     }
@@ -52,17 +52,19 @@ impl Engine {
             return Err(Error::new(ErrorKind::Corrupt, "engine.resume", message).with("run", run));
         };
         let agent = self.agent_of(target, entries).map_err(|err| of_run(err, run))?;
-        let form = match recorded_form(entries) {
-            Some(Fact::FormRecorded { schema: Some(schema), repairs, .. }) => {
-                Some(AnswerForm { schema: schema.clone(), repairs: *repairs })
+        let (form, attachments) = match recorded_form(entries) {
+            Some(Fact::FormRecorded { schema, repairs, attachments, .. }) => {
+                let form = schema.clone().map(|schema| AnswerForm { schema, repairs: *repairs });
+                (form, attachments.clone())
             }
-            _ => None,
+            _ => (None, Vec::new()),
         };
         let input = AgentInput {
             input: input.clone(),
             capability: capability.clone(),
             background: background.clone(),
             form,
+            attachments,
         };
         Ok((agent, input))
     }
@@ -79,15 +81,21 @@ impl Engine {
     }
 }
 
-fn form_recorded(given: Option<&AgentSpec>, form: Option<&AnswerForm>) -> Result<Option<Fact>> {
-    if given.is_none() && form.is_none() {
+fn form_recorded(given: Option<&AgentSpec>, input: &AgentInput) -> Result<Option<Fact>> {
+    let form = input.form.as_ref();
+    if given.is_none() && form.is_none() && input.attachments.is_empty() {
         return Ok(None);
     }
     let agent = given.map(serde_json::to_value).transpose().map_err(|err| {
         Error::new(ErrorKind::Internal, "engine.run", "the agent cannot be written as JSON").caused_by(err)
     })?;
     let (schema, repairs) = form.map(|form| (form.schema.clone(), form.repairs)).unzip();
-    Ok(Some(Fact::FormRecorded { agent, schema, repairs: repairs.flatten() }))
+    Ok(Some(Fact::FormRecorded {
+        agent,
+        schema,
+        repairs: repairs.flatten(),
+        attachments: input.attachments.clone(),
+    }))
 }
 
 /// Whether there is one shows right behind the start.

@@ -19,7 +19,7 @@ use crate::{
     event::{Filter, Lag, Subscription},
     journal::{Entry, Fact, Opened, RunStatus, Summary},
     runtime::{Cancel, Context},
-    types::{RunId, TenantId},
+    types::{Part, RunId, TenantId},
 };
 
 /// How many events a run's own subscription holds before the oldest make room.
@@ -246,6 +246,16 @@ impl RunRequest {
     #[must_use]
     pub fn background(mut self, text: impl Into<Arc<str>>) -> Self {
         self.input.background = Some(text.into());
+        self
+    }
+
+    /// A picture or a file that comes with the question, [`Part::Image`] or [`Part::Document`]; it is kept in the
+    /// journal with the question.
+    ///
+    /// The run fails with `Unsupported` when the target has no model, or its model does not see or read them.
+    #[must_use]
+    pub fn attach(mut self, part: Part) -> Self {
+        self.input.attachments.push(part);
         self
     }
 

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     journal::Question,
     storage::Record,
-    types::{Finish, Message, Money, Passage, RunId, Schema, Timestamp, ToolResult, Usage},
+    types::{Finish, Message, Money, Part, Passage, RunId, Schema, Timestamp, ToolResult, Usage},
 };
 
 /// One fact and where and when it became one.
@@ -65,6 +65,9 @@ pub enum Fact {
         /// How often an answer that does not fit is sent back, in place of the agent's own number.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         repairs: Option<u32>,
+        /// The pictures and files that came with the question.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<Part>,
     },
     /// The run ended with an answer.
     ExecutionCompleted {

@@ -268,6 +268,7 @@ impl Actor for Orchestrator {
     }
 
     async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
+        input.without_attachments()?;
         let task = Task::from_input(input)?;
         observed(session, &self.spec, pin!(self.orchestrate(session, &task))).await
     }

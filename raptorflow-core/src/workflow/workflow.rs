@@ -115,6 +115,7 @@ impl Actor for Workflow {
     }
 
     async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
+        input.without_attachments()?;
         driver::run(self, session, input).await
     }
 }

@@ -382,7 +382,10 @@ class Message(_Data):
 
     role: Literal["system", "user", "assistant", "tool"]
     parts: list[dict[str, Any]]
-    """Each part has a `type`: `text`, `passage`, `reasoning`, `tool_call` or `tool_result`."""
+    """Each part has a `type`: `text`, `passage`, `image`, `document`, `reasoning`, `tool_call` or `tool_result`.
+
+    An `image` or `document` has `media_type` and `data`, which is base64, or `url`; a `document` may have a `name`.
+    """
 
     def __init__(self, role: Literal["system", "user", "assistant", "tool"], parts: list[dict[str, Any]]) -> None:
         self.role = role
@@ -401,7 +404,20 @@ class Message(_Data):
 class ChatRequest(_Data):
     """A conversation and what is expected of the answer, as a model's function gets it."""
 
-    __slots__ = ("messages", "tools", "tool_choice", "output", "temperature", "max_output_tokens")
+    __slots__ = (
+        "messages",
+        "tools",
+        "tool_choice",
+        "output",
+        "temperature",
+        "max_output_tokens",
+        "top_p",
+        "stop",
+        "seed",
+        "reasoning",
+        "parallel_tool_calls",
+        "keep_prompt",
+    )
 
     messages: list[Message]
     tools: list[dict[str, Any]]
@@ -411,11 +427,21 @@ class ChatRequest(_Data):
     """`{"type": "text"}`, or `{"type": "json", "name": …, "schema": …}`."""
     temperature: float | None
     max_output_tokens: int | None
+    top_p: float | None
+    stop: list[str]
+    """Texts before which the answer ends."""
+    seed: int | None
+    reasoning: dict[str, Any] | None
+    """`{"effort": "low"}` or `{"budget": 2048}`."""
+    parallel_tool_calls: bool | None
+    keep_prompt: Literal["minutes", "hours"] | None
 
     def __init__(self, **fields: Any) -> None:
         fields["messages"] = [Message(each["role"], each["parts"]) for each in fields["messages"]]
+        # What was not asked for is left out.
+        fields.setdefault("stop", [])
         for name in self.__slots__:
-            setattr(self, name, fields[name])
+            setattr(self, name, fields.get(name))
 
 
 class Report:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence, TypeVar, overload
+from base64 import b64encode
+from typing import Any, Callable, Mapping, Sequence, TypeVar, overload
 
 from . import _raptorflow
 from ._agent import Agent, FunctionAgent
@@ -86,6 +87,9 @@ class Engine(Asking):
         *,
         tools: bool = True,
         structured: bool = True,
+        images: bool = False,
+        documents: bool = False,
+        reasoning: bool = False,
         context_window: int | None = None,
     ) -> None:
         """Makes a function, plain or async, known as a model under a name like `host:echo`.
@@ -97,6 +101,9 @@ class Engine(Asking):
         Args:
             tools: Whether it can ask for tools.
             structured: Whether it can answer in a JSON Schema.
+            images: Whether it sees pictures.
+            documents: Whether it reads files other than text.
+            reasoning: Whether it can be told how hard to think.
             context_window: How many tokens fit, where that is known.
         """
         from ._function import Signature
@@ -109,6 +116,9 @@ class Engine(Asking):
             is_async=signature.is_async,
             tools=tools,
             structured=structured,
+            images=images,
+            documents=documents,
+            reasoning=reasoning,
             context_window=context_window,
         )
 
@@ -132,6 +142,7 @@ class Engine(Asking):
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
         id: str | None = None,
+        attachments: Sequence[Mapping[str, Any]] = (),
     ) -> Outcome[T]: ...
 
     @overload
@@ -144,6 +155,7 @@ class Engine(Asking):
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
         id: str | None = None,
+        attachments: Sequence[Mapping[str, Any]] = (),
     ) -> Outcome[Any]: ...
 
     async def run(
@@ -155,6 +167,7 @@ class Engine(Asking):
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
         id: str | None = None,
+        attachments: Sequence[Mapping[str, Any]] = (),
     ) -> Outcome[Any]:
         """Asks an agent, or runs a workflow, and waits for the answer.
 
@@ -168,12 +181,14 @@ class Engine(Asking):
             timeout: Seconds that the run may take.
             tenant: Whose run this is; the engine's by default.
             id: The id of the run, a UUID, for a host that must know it before the run begins; a new one by default.
+            attachments: Pictures and files that come with the question: dicts with the `type` `image` or `document`,
+                with `media_type` and `data` (bytes, or base64), or with `url`; a `document` may have a `name`.
 
         Raises:
             RaptorflowError: One of its classes; `error.run_id` can be resumed.
         """
         load = self._load_of(agent, capability)
-        ask = _ask(agent, input, capability, timeout, tenant, id)
+        ask = _ask(agent, input, capability, timeout, tenant, id, attachments)
         return outcome_of(await self._native.run(current_caller(), ask), load)
 
     def run_sync(
@@ -185,12 +200,15 @@ class Engine(Asking):
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
         id: str | None = None,
+        attachments: Sequence[Mapping[str, Any]] = (),
     ) -> Outcome[Any]:
         """The same for code that is not async; also in a notebook. An interrupt (Ctrl-C) stops the work."""
         from ._bridge import run_sync
 
         return run_sync(
-            lambda: self.run(agent, input, capability=capability, timeout=timeout, tenant=tenant, id=id)
+            lambda: self.run(
+                agent, input, capability=capability, timeout=timeout, tenant=tenant, id=id, attachments=attachments
+            )
         )
 
     def stream(
@@ -202,6 +220,7 @@ class Engine(Asking):
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
         id: str | None = None,
+        attachments: Sequence[Mapping[str, Any]] = (),
     ) -> Stream[Any]:
         """Asks an agent and gives everything that the bus tells of the run, as it happens.
 
@@ -209,7 +228,7 @@ class Engine(Asking):
         The run begins with the first event that is asked for; a run that fails raises its error after the last.
         """
         load = self._load_of(agent, capability)
-        return Stream(self._native, _ask(agent, input, capability, timeout, tenant, id), load)
+        return Stream(self._native, _ask(agent, input, capability, timeout, tenant, id, attachments), load)
 
     async def start(
         self,
@@ -220,10 +239,11 @@ class Engine(Asking):
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
         id: str | None = None,
+        attachments: Sequence[Mapping[str, Any]] = (),
     ) -> Run[Any]:
         """Asks an agent, or runs a workflow, in the background; the run goes on when the handle is dropped."""
         load = self._load_of(agent, capability)
-        ask = _ask(agent, input, capability, timeout, tenant, id)
+        ask = _ask(agent, input, capability, timeout, tenant, id, attachments)
         return Run(await self._native.start(current_caller(), ask), load)
 
     def _load_of(
@@ -417,6 +437,7 @@ def _ask(
     timeout: float | timedelta | None,
     tenant: str | None,
     id: str | None,
+    attachments: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     return {
         "agent": agent if isinstance(agent, str) else agent._native,
@@ -425,4 +446,14 @@ def _ask(
         "timeout": seconds(timeout),
         "tenant": tenant,
         "id": id,
+        "attachments": [_part(each) for each in attachments],
     }
+
+
+def _part(attachment: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with bytes as base64."""
+    part = dict(attachment)
+    data = part.get("data")
+    if isinstance(data, (bytes, bytearray)):
+        part["data"] = b64encode(data).decode()
+    return part

@@ -125,6 +125,9 @@ class Engine:
         is_async: bool,
         tools: bool,
         structured: bool,
+        images: bool,
+        documents: bool,
+        reasoning: bool,
         context_window: int | None,
     ) -> None: ...
     def install(self, pack: Pack) -> None: ...

@@ -63,7 +63,13 @@ impl World {
 }
 
 fn started() -> Fact {
-    Fact::ExecutionStarted { target: "flow".into(), input: 1.into(), capability: None, background: None }
+    Fact::ExecutionStarted {
+        target: "flow".into(),
+        input: 1.into(),
+        capability: None,
+        background: None,
+        user: None,
+    }
 }
 
 fn completed_step() -> Fact {

@@ -92,7 +92,7 @@ export declare class NativeEngine {
   /** What happened in a run. */
   history(run: string, from: number, limit: number): Promise<string>
   /** Opens the storage and makes the engine, with tools that agents may name. */
-  constructor(options: string, tools: Array<NativeTool>)
+  constructor(options: string, tools: Array<NativeTool>, cacheEmbedder?: NativeEmbedder | undefined | null)
   /** The same engine for another tenant. */
   forTenant(tenant: string): NativeEngine
   /** Makes an agent or a workflow known. */
@@ -113,6 +113,26 @@ export declare class NativeEngine {
   busStats(): string
   /** Stops everything and closes the storage. */
   close(): Promise<undefined>
+  /** About how many tokens a text has. */
+  static textTokens(text: string): number
+  /** Sets what a scope may spend. */
+  setCap(whose: string, window: string, cap: string): Promise<undefined>
+  /** Approves what a run may spend in all. */
+  approveSpending(run: string, upTo: string): Promise<undefined>
+  /** How a scope stands. */
+  balance(whose: string): Promise<string>
+  /** What the calls of models cost that a filter lets through. */
+  usage(filter: string): Promise<string>
+  /** What a piece of work with a model may cost. */
+  predict(model: string, work: string): string
+  /** The circuit breakers. */
+  breakers(): string
+  /** The rules of the rate limit. */
+  rateLimits(): string
+  /** How often the cache had an answer; `null` without a cache. */
+  cacheStats(): string
+  /** Forgets cached answers, and says how many. */
+  forgetAnswers(skill?: string | undefined | null): number
   /** Asks an agent, by name or itself, and waits for its outcome. */
   run(ask: string, agent: NativeAgent | undefined | null, cancel: Cancellation): Promise<string>
   /** Asks an agent in the background; `ended` is called when the run has ended. */

@@ -36,4 +36,6 @@ mod prose {
     mod operations {}
     #[doc = include_str!("../docs/guide/workflows.md")]
     mod workflows {}
+    #[doc = include_str!("../docs/guide/budgets.md")]
+    mod budgets {}
 }

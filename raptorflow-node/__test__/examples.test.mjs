@@ -12,6 +12,8 @@ const SAYS = {
   'hello_agent.mjs': /Resuming a run reads the list again/,
   'custom_tool.mjs': /^With GST it is ₹1180\.\n$/,
   'streaming.mjs': /agent_started[\s\S]*message_sent[\s\S]*agent_completed[\s\S]*shows on the bus/,
+  'budget.mjs':
+    /^stopped: .* spent 0\.003600 USD.*\n(  has: What .*\n){2}complete: 4 calls, 0\.007200 USD\n(  .*: 1 call, 0\.001800 USD\n){4}$/,
   'council.mjs': /^# Plan the launch of raptorflow[\s\S]*## Sources/,
 }
 

@@ -74,3 +74,7 @@ test('the workflow of the package asks and publishes', async () => {
 test('the workflow of the guide asks and publishes', async () => {
   assert.equal(await run(program('docs/guide/workflows.md')), 'ABOUT LAMPS.\n')
 })
+
+test('the budget of the guide stops and goes on', async () => {
+  assert.equal(await run(program('docs/guide/budgets.md')), '0.004000 USD\n')
+})

@@ -13,9 +13,22 @@ const folder = new URL('../../tests/scenarios/', import.meta.url)
 const files = readdirSync(folder).filter((name) => name.endsWith('.json'))
 
 const FIELDS = {
-  scenario: ['name', 'about', 'storage', 'model', 'tools', 'functions', 'agents', 'workflows', 'knowledge', 'steps'],
+  scenario: [
+    'name',
+    'about',
+    'storage',
+    'model',
+    'other_model',
+    'settings',
+    'tools',
+    'functions',
+    'agents',
+    'workflows',
+    'knowledge',
+    'steps',
+  ],
   reply: ['text', 'tool_calls', 'usage', 'error'],
-  fault: ['kind', 'message'],
+  fault: ['kind', 'message', 'retry_after'],
   tool: ['name', 'description', 'parameters', 'effects', 'behavior'],
   function: ['name', 'description', 'behavior'],
   source: ['id', 'text', 'metadata'],
@@ -30,12 +43,18 @@ const FIELDS = {
     'signal',
     'fork',
     'state',
+    'set_cap',
+    'usage',
     'define',
     'search',
     'reopen',
     'expect',
   ],
-  run: ['agent', 'input', 'capability'],
+  run: ['agent', 'input', 'capability', 'user'],
+  cap: ['run', 'money'],
+  whose: ['run', 'user'],
+  spent: ['calls', 'cost', 'models'],
+  layers: ['breakers', 'cache_hits', 'refused'],
   ask: ['question', 'schema', 'agent', 'model', 'instructions', 'background', 'repairs', 'stream'],
   part: ['value', 'open', 'again'],
   signal: ['run', 'name', 'value', 'by'],
@@ -46,6 +65,9 @@ const FIELDS = {
     'output',
     'finish',
     'usage',
+    'cost',
+    'spent',
+    'layers',
     'passages',
     'error',
     'events',
@@ -71,6 +93,7 @@ function known(kind, given) {
 class Host {
   constructor(scenario) {
     this.replies = (scenario.model ?? []).map((reply) => known('reply', reply))
+    this.otherReplies = (scenario.other_model ?? []).map((reply) => known('reply', reply))
     this.failedOnce = new Set()
     this.take()
   }
@@ -82,14 +105,17 @@ class Host {
     return calls
   }
 
-  reply(request) {
+  reply(replies, request) {
     this.calls.requests.push(request)
-    const reply = this.replies.shift()
+    const reply = replies.shift()
     if (reply === undefined) {
       this.calls.unscripted += 1
       throw new RaptorflowError('internal', 'no reply is left')
     }
-    if (reply.error) throw new RaptorflowError(known('fault', reply.error).kind, reply.error.message)
+    if (reply.error) {
+      const { kind, message, retry_after: after } = known('fault', reply.error)
+      throw new RaptorflowError(kind, message, after === undefined ? {} : { retry: { after: after * 1000 } })
+    }
     const { input_tokens: inputTokens = 0, output_tokens: outputTokens = 0 } = reply.usage ?? {}
     return { text: reply.text ?? '', toolCalls: reply.tool_calls ?? [], usage: { inputTokens, outputTokens } }
   }
@@ -153,8 +179,9 @@ async function open(scenario, workflows, host, folder) {
   assert.ok(storage, `unknown storage: ${scenario.storage}`)
   const tools = (scenario.tools ?? []).map((spec) => host.tool(spec))
   // One owner for all engines of a scenario, which follow each other: runs are taken up at once.
-  const engine = new Engine(storage, { defaultModel: 'scripted:main', tools, owner: 'scenario' })
-  engine.registerModel('scripted:main', (request) => host.reply(request), { structured: true })
+  const engine = new Engine(storage, { defaultModel: 'scripted:main', tools, owner: 'scenario', ...scenario.settings })
+  engine.registerModel('scripted:main', (request) => host.reply(host.replies, request), { structured: true })
+  engine.registerModel('scripted:other', async (request) => host.reply(host.otherReplies, request), { structured: true })
   for (const spec of scenario.agents ?? []) engine.register(new Agent(spec))
   for (const spec of scenario.functions ?? []) engine.register(host.functionAgent(spec))
   const workflow = (spec) => host.workflow(spec, scenario.functions ?? [])
@@ -180,8 +207,8 @@ async function take(stage, step, last) {
   const { engine, kb } = stage
   const id = (name) => (name === 'last' ? last : name)
   if (step.run) {
-    const { agent, input, capability } = known('run', step.run)
-    return { outcome: await engine.run(agent, input, { capability }) }
+    const { agent, input, capability, user } = known('run', step.run)
+    return { outcome: await engine.run(agent, input, { capability, user }) }
   }
   if (step.ask) return ask(engine, known('ask', step.ask))
   if (step.resume) return { outcome: await engine.resume(id(step.resume)) }
@@ -203,6 +230,14 @@ async function take(stage, step, last) {
   if (step.state) {
     const { run, at } = known('place', step.state)
     return { state: await engine.state(id(run), at) }
+  }
+  if (step.set_cap) {
+    const { run, money } = known('cap', step.set_cap)
+    return { nothing: await engine.setCap({ run: id(run) }, { money }) }
+  }
+  if (step.usage) {
+    const { run, user } = known('whose', step.usage)
+    return { report: await engine.usage({ run: run && id(run), user }) }
   }
   if (step.define) return { nothing: engine.register(stage.workflow(step.define)) }
   if (step.cancel) return { nothing: await engine.cancel(id(step.cancel)) }
@@ -230,6 +265,19 @@ function compareError(wanted, error) {
     wanted.problems.forEach((part, index) => assert.ok(told[index].includes(part), `${part}: ${told[index]}`))
   }
   if (wanted.says) assert.ok(says(error).includes(wanted.says), `the error does not say ${wanted.says}: ${says(error)}`)
+}
+
+function amount({ micros, currency }) {
+  return `${(micros / 1e6).toFixed(6)} ${currency}`
+}
+
+function compareLayers(wanted, engine) {
+  known('layers', wanted)
+  const breakers = Object.fromEntries(engine.breakers().map(({ model, state }) => [model, state]))
+  if (wanted.breakers) assert.deepEqual(breakers, wanted.breakers)
+  if (wanted.cache_hits !== undefined) assert.equal(engine.cacheStats()?.exactHits, wanted.cache_hits)
+  const refused = engine.rateLimits().map((rule) => rule.refused)
+  if (wanted.refused !== undefined) assert.equal(Math.max(...refused), wanted.refused)
 }
 
 function compareState(wanted, state) {
@@ -275,6 +323,12 @@ function compare(expect, happened, calls, events) {
   if (expect.finish) assert.deepEqual(outcome.finish, expect.finish)
   const usage = { input_tokens: outcome?.usage.inputTokens, output_tokens: outcome?.usage.outputTokens }
   for (const [field, count] of Object.entries(expect.usage ?? {})) assert.equal(usage[field], count, field)
+  if (expect.cost) assert.equal(amount(outcome.cost), expect.cost)
+  if (expect.spent) {
+    const { total, models } = happened.report
+    const calls = Object.fromEntries(Object.entries(models).map(([name, sum]) => [name, sum.calls]))
+    assert.deepEqual({ calls: total.calls, cost: amount(total.cost), models: calls }, known('spent', expect.spent))
+  }
   if (expect.passages) {
     assert.deepEqual(outcome.passages.map(({ number, source }) => ({ number, source })), expect.passages)
   }
@@ -312,12 +366,14 @@ async function play(scenario, folder) {
     const events = last === undefined ? [] : stage.engine.bus.history({ run: last, from: before })
     try {
       compare(step.expect ?? {}, happened, host.take(), events.map(({ kind }) => kind))
+      compareLayers(step.expect?.layers ?? {}, stage.engine)
     } catch (error) {
       error.message = `step ${index}: ${error.message}`
       throw error
     }
   }
-  assert.equal(host.replies.length, 0, `${host.replies.length} replies of the model were not asked for`)
+  const left = host.replies.length + host.otherReplies.length
+  assert.equal(left, 0, `${left} replies of the models were not asked for`)
 }
 
 test('there are scenarios', (t) => {

@@ -107,3 +107,13 @@ export async function main(engine: Engine): Promise<void> {
     }
   }
 }
+
+new Engine('memory:', {
+  layers: { retry: { attempts: 5 }, cache: true, rateLimit: [{ scope: 'user', limit: 1, perSeconds: 1 }], fallback: ['a:b'] },
+  budgets: { run: { total: { money: '1 USD' } }, approvalAbove: null },
+  prices: 'prices.toml',
+})
+// @ts-expect-error there is no such part
+new Engine('memory:', { layers: { retries: true } })
+// @ts-expect-error an amount has a currency
+new Engine('memory:', { budgets: { run: { total: { money: 1 } } } })

@@ -40,6 +40,7 @@ struct Question {
     limits: Option<Limits>,
     repairs: Option<u32>,
     tenant: Option<TenantId>,
+    user: Option<String>,
     /// Milliseconds.
     timeout: Option<f64>,
     id: Option<RunId>,
@@ -78,6 +79,9 @@ fn request(
     }
     if let Some(tenant) = question.tenant {
         ask = ask.tenant(tenant);
+    }
+    if let Some(user) = question.user {
+        ask = ask.user(user);
     }
     if let Some(limit) = question.timeout {
         ask = ask.timeout(duration("timeout", limit)?);

@@ -99,6 +99,7 @@ struct Shared<A: Given> {
 struct Input<'a, T> {
     input: T,
     run: String,
+    user: Option<&'a str>,
     path: &'a str,
     agents: &'a [AgentId],
     key: Option<&'a str>,
@@ -110,6 +111,7 @@ impl<A: Given> Shared<A> {
         let input = Input {
             input,
             run: ctx.run_id().to_string(),
+            user: ctx.principal(),
             path: ctx.path(),
             agents: ctx.lineage(),
             key: ctx.idempotency_key(),

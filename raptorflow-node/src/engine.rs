@@ -6,13 +6,16 @@ use napi::{
 };
 use napi_derive::napi;
 use raptorflow_core::{
-    Engine, event,
+    Engine,
+    engine::EngineConfig,
+    event,
     journal::JournalConfig,
     model::{FunctionModel, Model, ModelInfo},
     runtime::Context,
     types::TenantId,
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     agent::{NativeAgent, NativeTool},
@@ -20,7 +23,7 @@ use crate::{
     convert::{count, data, native, promise, written},
     event::{Deliver, NativeSubscription, WhenFull},
     pack::NativePack,
-    rag::NativeKnowledgeBase,
+    rag::{NativeEmbedder, NativeKnowledgeBase},
 };
 
 #[derive(Deserialize)]
@@ -30,6 +33,8 @@ struct Options {
     default_model: Option<String>,
     tenant: Option<TenantId>,
     owner: Option<String>,
+    /// Layers, budgets and prices.
+    config: Value,
 }
 
 /// The engine.
@@ -42,7 +47,11 @@ pub struct NativeEngine {
 impl NativeEngine {
     /// Opens the storage and makes the engine, with tools that agents may name.
     #[napi(constructor)]
-    pub fn new(options: String, tools: Vec<ClassInstance<'_, NativeTool>>) -> napi::Result<Self> {
+    pub fn new(
+        options: String,
+        tools: Vec<ClassInstance<'_, NativeTool>>,
+        cache_embedder: Option<ClassInstance<'_, NativeEmbedder>>,
+    ) -> napi::Result<Self> {
         let options: Options = native(data("options", &options))?;
         let mut journal = JournalConfig::default();
         journal.owner = options.owner.map(Into::into);
@@ -57,6 +66,12 @@ impl NativeEngine {
             builder = builder.tenant(tenant);
         }
         let builder = tools.iter().fold(builder, |builder, it| builder.tool(it.tool.clone()));
+        let builder =
+            native(EngineConfig::from_json(options.config).and_then(|config| builder.config(config)))?;
+        let builder = match cache_embedder {
+            Some(it) => builder.cache_embedder(it.core()),
+            None => builder,
+        };
         Ok(Self { engine: native(block_on(builder.build()))? })
     }
 

@@ -17,6 +17,7 @@ mod convert;
 mod engine;
 mod error;
 mod event;
+mod money;
 mod pack;
 mod rag;
 mod run;

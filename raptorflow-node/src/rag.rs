@@ -30,6 +30,12 @@ pub struct NativeEmbedder {
     embedder: Arc<dyn Embedder>,
 }
 
+impl NativeEmbedder {
+    pub(crate) fn core(&self) -> Arc<dyn Embedder> {
+        Arc::clone(&self.embedder)
+    }
+}
+
 #[napi]
 impl NativeEmbedder {
     /// Hashed words and parts of words.

@@ -79,6 +79,7 @@ struct Resume {
 #[serde(deny_unknown_fields)]
 struct How {
     tenant: Option<TenantId>,
+    user: Option<String>,
     /// Milliseconds.
     timeout: Option<f64>,
     #[serde(default)]
@@ -90,6 +91,10 @@ macro_rules! applied {
         let request = $request.cancel_with($cancel).content($how.content);
         let request = match $how.tenant {
             Some(tenant) => request.tenant(tenant),
+            None => request,
+        };
+        let request = match $how.user {
+            Some(user) => request.user(user),
             None => request,
         };
         match $how.timeout {

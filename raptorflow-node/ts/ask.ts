@@ -35,6 +35,8 @@ export interface AskOptions<Schema extends SchemaLike = SchemaLike> {
   readonly timeout?: number
   /** The tenant; the engine's by default. */
   readonly tenant?: string
+  /** Who asks: whose budgets and limits apply. It is recorded with the run. */
+  readonly user?: string
   /** The id of the run, a UUID, for a host that must know it before the run begins; a new one by default. */
   readonly id?: string
 }

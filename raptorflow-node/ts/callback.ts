@@ -6,6 +6,8 @@ import { Failure } from './error.js'
 export interface CallContext {
   /** The run that the call belongs to. */
   readonly runId: string
+  /** Who asked, where the host said so. */
+  readonly user: string | undefined
   /** The place inside the run, steps joined with `/`; empty at its top. */
   readonly path: string
   /** The agents above this call, outermost first. */
@@ -22,6 +24,7 @@ export interface CallContext {
 interface Input {
   readonly input: unknown
   readonly run: string
+  readonly user: string | null
   readonly path: string
   readonly agents: readonly string[]
   readonly key: string | null
@@ -38,6 +41,10 @@ class Call implements CallContext {
 
   get runId(): string {
     return this.#input.run
+  }
+
+  get user(): string | undefined {
+    return this.#input.user ?? undefined
   }
 
   get path(): string {

@@ -8,6 +8,31 @@ export function snake(given: object): Record<string, unknown> {
   )
 }
 
+/** The same value with snake_case fields at every level, and spans, dates and paths as they are. */
+export function deepSnake(given: unknown): unknown {
+  if (Array.isArray(given)) return given.map(deepSnake)
+  if (!plainObject(given)) return given
+  return Object.fromEntries(Object.entries(snake(given)).map(([key, value]) => [key, deepSnake(value)]))
+}
+
+/** The same value with camelCase fields at every level, except the names in `keyed`, whose keys are not ours. */
+export function deepCamel(given: unknown, keyed: readonly string[] = []): unknown {
+  if (Array.isArray(given)) return given.map((item) => deepCamel(item, keyed))
+  if (!plainObject(given)) return given
+  return Object.fromEntries(
+    Object.entries(camel<Record<string, unknown>>(given)).map(([key, value]) => [
+      key,
+      keyed.includes(key) && plainObject(value)
+        ? Object.fromEntries(Object.entries(value).map(([name, item]) => [name, deepCamel(item, keyed)]))
+        : deepCamel(value, keyed),
+    ]),
+  )
+}
+
+function plainObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
+}
+
 /** The same object with camelCase fields. */
 export function camel<T>(given: object): T {
   return Object.fromEntries(

@@ -9,8 +9,23 @@ import { toJson } from './json.js'
 import { type Attachment, type ModelFunction, type ModelOptions, nativeModel } from './model.js'
 import { Cancellation, type NativeAgent, type NativeAnswer, NativeEngine, type NativeRun } from '../native.js'
 import { nativePack, Pack } from './pack.js'
-import { type KnowledgeBase, nativeKnowledgeBase } from './rag.js'
+import { type Embedder, type KnowledgeBase, nativeEmbedder, nativeKnowledgeBase } from './rag.js'
 import { cancellable, outcome, type Outcome, Run, Stream } from './run.js'
+import { type Amount, type CapOptions, settings, type Settings } from './settings.js'
+import {
+  balance,
+  type Balance,
+  type BreakerStatus,
+  type CacheStats,
+  type Prediction,
+  type RateStatus,
+  spending,
+  type UsageFilter,
+  type UsageReport,
+  type Whose,
+  type Window,
+  type Workload,
+} from './spending.js'
 import { entries, type Entry, page, type RunPage, type RunState, type RunStatus, state } from './state.js'
 import type { Infer, SchemaLike } from './schema.js'
 import { nativeTool, type Tool } from './tool.js'
@@ -18,9 +33,11 @@ import { type Archive, archive, type Erased, pathOf, type Pruned, type Retention
 import { nativeWorkflow, Workflow } from './workflow.js'
 
 /** What an engine is made of besides its storage. */
-export interface EngineOptions {
+export interface EngineOptions extends Settings {
   /** The model of agents that name none, as `provider:model`; there is no default. */
   readonly defaultModel?: string
+  /** What makes the cache of `layers` answer questions of the same meaning too. */
+  readonly cacheEmbedder?: Embedder
   /** Tools that agents may name in their data. */
   readonly tools?: readonly Tool[]
   /** The tenant of runs that name none. */
@@ -41,6 +58,8 @@ export interface ResumeOptions {
   readonly timeout?: number
   /** The tenant; the engine's by default. */
   readonly tenant?: string
+  /** Who asks: whose budgets and limits apply. It is recorded with the run, and a resumed run is still that user's. */
+  readonly user?: string
   /** Publishes pieces of answers as `message_sent` events, as they arrive; off by default. */
   readonly content?: boolean
 }
@@ -97,11 +116,17 @@ export class Engine {
   /** @internal */
   constructor(native: NativeEngine)
   constructor(storage?: string | NativeEngine, options: EngineOptions = {}) {
-    const { tools = [], ...rest } = options
+    const { tools = [], cacheEmbedder, ...given } = options
+    // Taken out of what is left, and read from the whole.
+    const { layers: _layers, budgets: _budgets, prices: _prices, ...rest } = given
     const open = (): NativeEngine =>
       storage instanceof NativeEngine
         ? storage
-        : new NativeEngine(toJson(snake({ ...rest, storage }), 'options'), tools.map(nativeTool))
+        : new NativeEngine(
+            toJson({ ...snake({ ...rest, storage }), config: settings(given) }, 'options'),
+            tools.map(nativeTool),
+            cacheEmbedder === undefined ? undefined : nativeEmbedder(cacheEmbedder),
+          )
     this.#native = call(open)
     this.bus = new EventBus(this.#native)
   }
@@ -270,6 +295,60 @@ export class Engine {
     countOf('from', 0, from)
     countOf('limit', 0, limit)
     return entries(await settle(() => this.#native.history(run, from, limit)))
+  }
+
+  /**
+   * Sets what a user, a run or an agent of a run may spend, or the tenant when none is named.
+   *
+   * It goes before the engine's settings, and lasts; a run that stopped at its cap goes on with `resume`.
+   */
+  async setCap(whose: Whose, cap: CapOptions, window: Window = 'total'): Promise<void> {
+    const [who, most] = [toJson(whose, 'whose'), toJson(cap, 'cap')]
+    await settle(() => this.#native.setCap(who, JSON.stringify(window), most))
+  }
+
+  /** Approves what a run may spend in all, where it needs to be asked; see `approvalAbove` of the budgets. */
+  async approveSpending(run: string, upTo: Amount): Promise<void> {
+    const amount = toJson(upTo, 'upTo')
+    await settle(() => this.#native.approveSpending(run, amount))
+  }
+
+  /** How a user, a run, an agent of a run, or the tenant stands. */
+  async balance(whose: Whose = {}): Promise<Balance> {
+    const who = toJson(whose, 'whose')
+    return balance(await settle(() => this.#native.balance(who)))
+  }
+
+  /** What the calls of models cost that a filter lets through; the engine must have budgets. */
+  async usage(filter: UsageFilter = {}): Promise<UsageReport> {
+    const text = toJson(filter, 'filter')
+    return spending(await settle(() => this.#native.usage(text)))
+  }
+
+  /** What a piece of work with a model may take and cost, by the engine's prices. */
+  predict(model: string, work: Workload): Prediction {
+    const text = toJson(snake(work), 'work')
+    return spending(call(() => this.#native.predict(model, text)))
+  }
+
+  /** The circuit breakers of the models that were used. */
+  breakers(): BreakerStatus[] {
+    return spending(call(() => this.#native.breakers()))
+  }
+
+  /** The rules of the rate limit, and how often each did not allow a call. */
+  rateLimits(): RateStatus[] {
+    return spending(call(() => this.#native.rateLimits()))
+  }
+
+  /** How often the cache had an answer; `null` without a cache. */
+  cacheStats(): CacheStats | null {
+    return spending(call(() => this.#native.cacheStats()))
+  }
+
+  /** Forgets cached answers of the tenant, for one agent or for all, and says how many there were. */
+  forgetAnswers(skill?: string): number {
+    return this.#native.forgetAnswers(skill)
   }
 
   /** Removes ended runs of the engine's tenant that fulfill every condition of a policy, which must have one. */

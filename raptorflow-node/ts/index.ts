@@ -68,6 +68,40 @@ export {
 } from './rag.js'
 export { type Finish, type Money, type Outcome, Run, Stream } from './run.js'
 export type { Infer, InferInput, JsonSchema, SchemaLike, StandardSchema } from './schema.js'
+export type {
+  Amount,
+  Breaker,
+  Budgets,
+  Cache,
+  CapOptions,
+  Caps,
+  Cascade,
+  Fallback,
+  Layers,
+  Price,
+  RateLimit,
+  RateRule,
+  Retry as RetryOptions,
+  Timeout,
+} from './settings.js'
+export {
+  type Anomaly,
+  type Balance,
+  type BreakerStatus,
+  type CacheStats,
+  type Cap,
+  type Expected,
+  type Prediction,
+  type RateStatus,
+  type Spent,
+  textTokens,
+  type UsageFilter,
+  type UsageReport,
+  type UsageSum,
+  type Whose,
+  type Window,
+  type Workload,
+} from './spending.js'
 export type { Entry, Question, RunPage, RunState, RunStatus, RunSummary, StepState } from './state.js'
 export { type Effects, Tool, tool, type ToolOptions } from './tool.js'
 export type { Archive, Erased, Pruned, Retention } from './upkeep.js'

@@ -169,6 +169,11 @@ function remote(provider: string, model: string, options: RemoteEmbedderOptions)
   return new Embedder(call(() => NativeEmbedder.named(provider, model, baseUrl, dimension, shorten)))
 }
 
+/** The native half of an embedder that a user gave. */
+export function nativeEmbedder(embedder: Embedder): NativeEmbedder {
+  return halfOf(nativeEmbedders, 'embedder', 'one of `embedders`', embedder)
+}
+
 /** The embedders that there are. */
 export const embedders = Object.freeze({
   /**

@@ -36,6 +36,7 @@ pub(crate) struct Question<'py> {
     repairs: Option<u32>,
     timeout: Option<f64>,
     tenant: Option<String>,
+    user: Option<String>,
     id: Option<String>,
 }
 
@@ -79,6 +80,9 @@ impl Question<'_> {
             }
             if let Some(tenant) = &self.tenant {
                 ask = ask.tenant(TenantId::new(tenant.as_str())?);
+            }
+            if let Some(user) = &self.user {
+                ask = ask.user(user.as_str());
             }
             Ok((id, ask))
         };

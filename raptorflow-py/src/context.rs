@@ -44,6 +44,12 @@ impl Context {
         self.0.tenant().as_str()
     }
 
+    /// Who asked, where the host said so.
+    #[getter]
+    fn user(&self) -> Option<&str> {
+        self.0.principal()
+    }
+
     /// The place inside the run, steps joined with `/`; empty at its top.
     #[getter]
     fn path(&self) -> &str {

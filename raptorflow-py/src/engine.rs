@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use pyo3::{prelude::*, types::PyList};
 use raptorflow_core::{
     Engine as CoreEngine,
-    engine::Outcome,
+    engine::{EngineConfig, Outcome},
     journal::JournalConfig,
     model::{FunctionModel, Model, ModelAbilities, ModelInfo},
     orchestrator::Report,
@@ -22,7 +22,8 @@ use crate::{
     convert::{deserialized, to_value},
     error::raise,
     event::EventBus,
-    rag::KnowledgeBase,
+    money::{Whose, balance_object, cache_object, list, object},
+    rag::{Embedder, KnowledgeBase},
     run::{Ask, Caller, Run, Stream, outcome_object},
     runtime::{tasks, wait},
     state::{Wanted, entry_object, page_object, state_object},
@@ -36,7 +37,8 @@ pub(crate) struct Engine(CoreEngine);
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (storage, *, default_model, tools, tenant, owner))]
+    #[pyo3(signature = (storage, *, default_model, tools, tenant, owner, config, cache_embedder))]
+    #[expect(clippy::too_many_arguments, reason = "one keyword each in Python")]
     fn new(
         py: Python<'_>,
         storage: Option<String>,
@@ -44,6 +46,8 @@ impl Engine {
         tools: Vec<Py<Tool>>,
         tenant: Option<&str>,
         owner: Option<String>,
+        config: &Bound<'_, PyAny>,
+        cache_embedder: Option<Py<Embedder>>,
     ) -> PyResult<Self> {
         let mut journal = JournalConfig::default();
         journal.owner = owner.map(Into::into);
@@ -60,6 +64,12 @@ impl Engine {
         if let Some(tenant) = tenant {
             builder = builder.tenant(tenant_id(py, tenant)?);
         }
+        let config = to_value(config).and_then(EngineConfig::from_json);
+        let builder = config.and_then(|config| builder.config(config)).map_err(|err| raise(py, &err))?;
+        let builder = match cache_embedder {
+            Some(embedder) => builder.cache_embedder(embedder.get().core()),
+            None => builder,
+        };
         wait(py, builder.build()).map(Self)
     }
 
@@ -273,6 +283,70 @@ impl Engine {
     fn restore<'py>(&self, py: Python<'py>, bridge: &Bridge, path: PathBuf) -> PyResult<Bound<'py, PyAny>> {
         let engine = self.0.clone();
         bridge.spawn(py, async move { engine.restore(path).await }, archive_object)
+    }
+
+    fn set_cap<'py>(
+        &self,
+        py: Python<'py>,
+        bridge: &Bridge,
+        whose: Whose,
+        window: &Bound<'py, PyAny>,
+        cap: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let engine = self.0.clone();
+        let read = || Ok((whose.scope()?, deserialized(window, "window")?, deserialized(cap, "cap")?));
+        let (scope, window, cap) = read().map_err(|err| raise(py, &err))?;
+        bridge.spawn(py, async move { engine.set_cap(scope, window, cap).await }, |py, ()| Ok(py.None()))
+    }
+
+    fn approve_spending<'py>(
+        &self,
+        py: Python<'py>,
+        bridge: &Bridge,
+        run: &str,
+        up_to: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (engine, run) = (self.0.clone(), run_id(py, run)?);
+        let up_to = deserialized(up_to, "up_to").map_err(|err| raise(py, &err))?;
+        bridge.spawn(py, async move { engine.approve_spending(run, up_to).await }, |py, ()| Ok(py.None()))
+    }
+
+    fn balance<'py>(&self, py: Python<'py>, bridge: &Bridge, whose: Whose) -> PyResult<Bound<'py, PyAny>> {
+        let engine = self.0.clone();
+        let scope = whose.scope().map_err(|err| raise(py, &err))?;
+        bridge.spawn(py, async move { engine.balance(&scope).await }, balance_object)
+    }
+
+    fn usage<'py>(
+        &self,
+        py: Python<'py>,
+        bridge: &Bridge,
+        filter: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let engine = self.0.clone();
+        let filter = deserialized(filter, "filter").map_err(|err| raise(py, &err))?;
+        bridge.spawn(py, async move { engine.usage(&filter).await }, object)
+    }
+
+    fn predict(&self, py: Python<'_>, model: &str, work: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let work = deserialized(work, "work").map_err(|err| raise(py, &err))?;
+        object(py, self.0.predict(model, &work))
+    }
+
+    fn breakers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        list(py, &self.0.breakers())
+    }
+
+    fn rate_limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        list(py, &self.0.rate_limits())
+    }
+
+    fn cache_stats(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        cache_object(py, &self.0)
+    }
+
+    fn forget_answers(&self, skill: Option<&str>) -> usize {
+        self.0.forget_answers(skill)
     }
 
     /// The names of the agents.

@@ -11,6 +11,7 @@ mod convert;
 mod engine;
 mod error;
 mod event;
+mod money;
 mod rag;
 mod run;
 mod runtime;
@@ -28,6 +29,7 @@ mod _raptorflow {
         context::Context,
         engine::{Engine, Pack, report_markdown},
         event::{Event, EventBus, Subscription},
+        money::text_tokens,
         rag::{Embedder, KnowledgeBase, load, vector_dimension},
         run::{Run, Stream},
     };

@@ -98,6 +98,12 @@ impl Embedder {
     }
 }
 
+impl Embedder {
+    pub(crate) fn core(&self) -> Arc<dyn CoreEmbedder> {
+        Arc::clone(&self.0)
+    }
+}
+
 /// How many numbers the first vector of a function's answer has.
 #[pyfunction]
 pub(crate) fn vector_dimension(answer: &Bound<'_, PyAny>) -> PyResult<usize> {

@@ -65,6 +65,7 @@ pub(crate) struct Ask<'py> {
     capability: Option<String>,
     timeout: Option<f64>,
     tenant: Option<String>,
+    user: Option<String>,
     id: Option<String>,
     attachments: Bound<'py, PyAny>,
 }
@@ -90,6 +91,9 @@ impl Ask<'_> {
             }
             if let Some(tenant) = &self.tenant {
                 request = request.tenant(TenantId::new(tenant.as_str())?);
+            }
+            if let Some(user) = &self.user {
+                request = request.user(user.as_str());
             }
             Ok((id, request.id(id)))
         };

@@ -12,18 +12,24 @@ from raptorflow import errors
 FOLDER = Path(__file__).parents[2] / "tests" / "scenarios"
 FIELDS = {
     "scenario": {
-        "name", "about", "storage", "model", "tools", "functions", "agents", "workflows", "knowledge", "steps",
+        "name", "about", "storage", "model", "other_model", "settings", "tools", "functions", "agents", "workflows",
+        "knowledge", "steps",
     },
+    "fault": {"kind", "message", "retry_after"},
     "reply": {"text", "tool_calls", "usage", "error"},
     "tool": {"name", "description", "parameters", "effects", "behavior"},
     "function": {"name", "description", "behavior"},
     "behavior": {"kind", "message", "value"},
     "source": {"id", "text", "metadata"},
     "step": {
-        "run", "ask", "start", "outcome", "resume", "cancel", "pause", "signal", "fork", "state", "define", "search", "reopen",
-        "expect",
+        "run", "ask", "start", "outcome", "resume", "cancel", "pause", "signal", "fork", "state", "set_cap", "usage",
+        "define", "search", "reopen", "expect",
     },
-    "run": {"agent", "input", "capability"},
+    "run": {"agent", "input", "capability", "user"},
+    "cap": {"run", "money"},
+    "whose": {"run", "user"},
+    "spent": {"calls", "cost", "models"},
+    "layers": {"breakers", "cache_hits", "refused"},
     "ask": {"question", "schema", "agent", "model", "instructions", "background", "repairs", "stream"},
     "part": {"value", "open", "again"},
     "signal": {"run", "name", "value", "by"},
@@ -31,8 +37,8 @@ FIELDS = {
     "changed": {"workflows"},
     "search": {"query", "k", "mode", "filter"},
     "expect": {
-        "output", "finish", "usage", "passages", "error", "events", "requests", "model_calls", "tool_calls",
-        "function_calls", "documents", "parts", "state",
+        "output", "finish", "usage", "cost", "spent", "layers", "passages", "error", "events", "requests",
+        "model_calls", "tool_calls", "function_calls", "documents", "parts", "state",
     },
     "state": {"status", "input", "steps", "outputs", "signals", "forked_at"},
     "error": {"kind", "context", "says", "problems"},
@@ -62,6 +68,7 @@ class Host:
 
     def __init__(self, scenario: dict[str, Any]) -> None:
         self.replies = [known("reply", reply) for reply in scenario.get("model", [])]
+        self.other_replies = [known("reply", reply) for reply in scenario.get("other_model", [])]
         self.failed_once: set[str] = set()
         self.unscripted = 0
         self.clear()
@@ -72,13 +79,20 @@ class Host:
         self.function_calls: list[dict[str, Any]] = []
 
     async def model(self, request: rf.ChatRequest) -> Any:
+        return self.reply(self.replies, request)
+
+    def other_model(self, request: rf.ChatRequest) -> Any:
+        return self.reply(self.other_replies, request)
+
+    def reply(self, replies: list[dict[str, Any]], request: rf.ChatRequest) -> Any:
         self.requests.append(request)
-        if not self.replies:
+        if not replies:
             self.unscripted += 1
             raise rf.InternalError("no reply is left")
-        reply = self.replies.pop(0)
+        reply = replies.pop(0)
         if "error" in reply:
-            raise errors._BY_CODE[reply["error"]["kind"]](reply["error"]["message"])
+            fault = known("fault", reply["error"])
+            raise errors._BY_CODE[fault["kind"]](fault["message"], retry_after=fault.get("retry_after"))
         return reply
 
     def tool(self, spec: dict[str, Any]) -> rf.Tool[..., Any]:
@@ -158,7 +172,8 @@ class Player:
             except AssertionError as error:
                 raise AssertionError(f"step {index}: {error}") from error
         await self.engine.close()
-        assert not self.host.replies, f"{len(self.host.replies)} replies were not asked for"
+        left = len(self.host.replies) + len(self.host.other_replies)
+        assert not left, f"{left} replies were not asked for"
 
     async def open(self, workflows: list[dict[str, Any]]) -> rf.Engine:
         scenario, host = self.scenario, self.host
@@ -170,8 +185,10 @@ class Player:
             # One owner for all engines of a scenario, which follow each other: runs are taken up at once.
             owner="scenario",
             tools=[host.tool(spec) for spec in scenario.get("tools", [])],
+            **scenario.get("settings", {}),
         )
         engine.register_model("scripted:main", host.model)
+        engine.register_model("scripted:other", host.other_model)
         engine.register(*(rf.Agent.from_spec(spec) for spec in scenario.get("agents", [])))
         engine.register(*(host.function(spec) for spec in scenario.get("functions", [])))
         engine.register(*(self.workflow(spec) for spec in workflows))
@@ -205,6 +222,7 @@ class Player:
         compare_value(expect, value)
         if "parts" in expect:
             same("parts", [known("part", part) for part in expect["parts"]], self.parts)
+        compare_layers(known("layers", expect.get("layers", {})), self.engine)
         if "events" in expect:
             found = self.engine.bus.history(run=self.last, start=before) if self.last else []
             same("events", expect["events"], [event.kind for event in found])
@@ -213,7 +231,9 @@ class Player:
     async def act(self, step: dict[str, Any]) -> Any:
         if "run" in step:
             run = known("run", step["run"])
-            return await self.engine.run(run["agent"], run["input"], capability=run.get("capability"))
+            return await self.engine.run(
+                run["agent"], run["input"], capability=run.get("capability"), user=run.get("user")
+            )
         if "ask" in step:
             return await self.ask(**known("ask", step["ask"]))
         if "resume" in step:
@@ -238,6 +258,13 @@ class Player:
         if "state" in step:
             place = known("place", step["state"])
             return await self.engine.state(self.id(place["run"]), place.get("at"))
+        if "set_cap" in step:
+            cap = known("cap", step["set_cap"])
+            return await self.engine.set_cap(run_id=self.id(cap["run"]), money=cap["money"])
+        if "usage" in step:
+            whose = known("whose", step["usage"])
+            run_id = self.id(whose["run"]) if "run" in whose else None
+            return await self.engine.usage(run_id=run_id, user=whose.get("user"))
         if "define" in step:
             return self.engine.register(self.workflow(step["define"]))
         search = known("search", step["search"])
@@ -292,12 +319,27 @@ def compare_value(expect: dict[str, Any], value: Any) -> None:
         same("finish", finish["limited"] if isinstance(finish, dict) else finish, value.finish)
     for field, count in expect.get("usage", {}).items():
         same(f"usage.{field}", count, getattr(value.usage, field))
+    if "cost" in expect:
+        same("cost", expect["cost"], str(value.cost))
+    if "spent" in expect:
+        models = {name: each.calls for name, each in value.models.items()}
+        spent = {"calls": value.total.calls, "cost": str(value.total.cost), "models": models}
+        same("spent", known("spent", expect["spent"]), spent)
     if "passages" in expect:
         same("passages", expect["passages"], [{"number": p.number, "source": p.source} for p in value.passages])
     if "state" in expect:
         compare_state(known("state", expect["state"]), value)
     if "documents" in expect:
         same("documents", expect["documents"], [hit.document for hit in value])
+
+
+def compare_layers(wanted: dict[str, Any], engine: rf.Engine) -> None:
+    if "breakers" in wanted:
+        same("breakers", wanted["breakers"], {each["model"]: each["state"] for each in engine.breakers()})
+    if "cache_hits" in wanted:
+        same("cache_hits", wanted["cache_hits"], (engine.cache_stats() or {}).get("exact_hits"))
+    if "refused" in wanted:
+        same("refused", wanted["refused"], max(each["refused"] for each in engine.rate_limits()))
 
 
 def compare_state(wanted: dict[str, Any], state: dict[str, Any]) -> None:

@@ -26,12 +26,19 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
         ("hello_agent", "Resuming a run reads the list again and repeats nothing"),
         ("custom_tool", "With GST it is 1180.0 INR."),
         ("streaming", "agent_completed"),
+        ("budget", "complete: 4 calls, 0.007200 USD"),
     ],
 )
 def test_an_example_runs(name: str, said: str) -> None:
     done = run(str(EXAMPLES / f"{name}.py"))
     assert done.returncode == 0, done.stderr
     assert said in done.stdout
+
+
+def test_the_budget_shows_what_it_has_when_it_stops() -> None:
+    done = run(str(EXAMPLES / "budget.py"))
+    assert done.stdout.startswith("stopped: ") and "spent 0.003600 USD" in done.stdout, done.stdout
+    assert done.stdout.count("  has: What ") == 2, done.stdout
 
 
 def test_the_council_writes_a_section_a_team_with_citations() -> None:
@@ -50,7 +57,7 @@ def test_the_council_says_in_one_line_what_is_wrong_with_a_folder(tmp_path: Path
 
 
 def test_every_example_is_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"hello_agent", "custom_tool", "streaming", "council"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"hello_agent", "custom_tool", "streaming", "budget", "council"}
 
 
 def test_the_examples_pass_mypy_strict() -> None:

@@ -96,3 +96,7 @@ def test_the_workflow_of_the_package_asks_and_publishes(tmp_path: Path) -> None:
 
 def test_the_workflow_of_the_guide_asks_and_publishes(tmp_path: Path) -> None:
     assert run(program("docs/guide/workflows.md"), tmp_path) == "ABOUT LAMPS.\n"
+
+
+def test_the_budget_of_the_guide_stops_and_goes_on(tmp_path: Path) -> None:
+    assert run(program("docs/guide/budgets.md"), tmp_path) == "0.004000 USD\n"

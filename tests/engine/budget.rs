@@ -175,3 +175,28 @@ async fn an_engine_without_budgets_says_so() {
     let err = engine.usage(&UsageFilter::default()).await.unwrap_err();
     assert_eq!((err.kind(), err.get("field")), (ErrorKind::InvalidInput, Some("budgets")));
 }
+
+#[tokio::test]
+async fn a_run_of_a_user_spends_that_users_money_also_when_it_is_resumed() {
+    let script = ScriptedModel::new([]).always(Reply::text("yes").with_usage(Usage::new(2_000, 0)));
+    let config = BudgetConfig {
+        user: Caps::total(Cap::money(usd(4_000))),
+        approval_above: None,
+        ..BudgetConfig::default()
+    };
+    let engine = built(priced(config), &script).await;
+    engine.register(agent("reader").build().unwrap()).unwrap();
+    engine.run("reader", "yes?").user("asha").await.unwrap();
+    let err = engine.run("reader", "yes?").user("asha").await.unwrap_err();
+    assert_eq!((err.kind(), err.get("scope")), (ErrorKind::BudgetExceeded, Some("user")));
+    assert!(engine.run("reader", "yes?").user("ravi").await.is_ok());
+    assert!(engine.run("reader", "yes?").await.is_ok(), "nobody has no budget of a user");
+    let again = engine.resume(run_of(&err)).await.unwrap_err();
+    assert_eq!(again.get("scope"), Some("user"), "the run is still that user's");
+    let user = Scope::of(Some("asha"), None, None).unwrap();
+    engine.set_cap(user.clone(), Window::Total, Cap::NONE).await.unwrap();
+    assert!(engine.resume(run_of(&err)).await.is_ok());
+    assert_eq!(engine.balance(&user).await.unwrap().spent.total.money, usd(4_000));
+    let of_user = UsageFilter { user: Some("asha".into()), ..UsageFilter::default() };
+    assert_eq!(engine.usage(&of_user).await.unwrap().users["asha"].calls, 2);
+}

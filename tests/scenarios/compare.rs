@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 
 use raptorflow_core::{
-    Error, Result,
+    Engine, Error, Result,
+    economics::UsageReport,
     engine::Outcome,
     event::EventKind,
     journal::RunState,
@@ -13,7 +14,7 @@ use raptorflow_core::{
 use serde_json::Value;
 
 use crate::{
-    format::{Asked, Called, Cited, Expect, Failure, Given, Part as Shows, Shown, Told},
+    format::{Asked, Called, Cited, Did, Expect, Failure, Given, Part as Shows, Shown, Spent, Told},
     host::Calls,
 };
 
@@ -28,6 +29,9 @@ pub(crate) struct Happened {
     pub(crate) state: Option<RunState>,
     /// What an answer that was read as it arrived showed.
     pub(crate) parts: Vec<Shows>,
+    pub(crate) report: Option<UsageReport>,
+    /// The engine, whose layers are looked at.
+    pub(crate) did: Option<Engine>,
     /// Why the step could not be taken.
     pub(crate) missing: Option<&'static str>,
 }
@@ -71,6 +75,12 @@ pub(crate) fn compare(expect: &Expect, happened: &Happened, calls: &Calls) -> Ve
     }
     if let Some(wanted) = &expect.parts {
         same("parts", wanted, &happened.parts)?;
+    }
+    if let Some(wanted) = &expect.spent {
+        spent(wanted, happened.report.as_ref().ok_or("expected a report, got none")?)?;
+    }
+    if let Some(wanted) = &expect.layers {
+        did(wanted, happened.did.as_ref().ok_or("expected an engine, got none")?)?;
     }
     if let Some(wanted) = &expect.documents {
         same("documents", &Some(wanted), &happened.documents.as_ref())?;
@@ -144,6 +154,7 @@ fn outcome(expect: &Expect, happened: &Happened) -> Verdict {
     let wants = expect.output.is_some()
         || expect.finish.is_some()
         || expect.usage.is_some()
+        || expect.cost.is_some()
         || expect.passages.is_some();
     if !wants {
         return Ok(());
@@ -159,6 +170,9 @@ fn outcome(expect: &Expect, happened: &Happened) -> Verdict {
     for (field, wanted) in expect.usage.iter().flatten() {
         same_value(&format!("usage.{field}"), wanted, &usage[field])?;
     }
+    if expect.cost.is_some() {
+        same("cost", &expect.cost, &outcome.cost.map(|cost| cost.to_string()))?;
+    }
     if let Some(wanted) = &expect.passages {
         let got: Vec<Cited> = outcome
             .passages
@@ -166,6 +180,27 @@ fn outcome(expect: &Expect, happened: &Happened) -> Verdict {
             .map(|passage| Cited { number: passage.number, source: passage.source.to_string() })
             .collect();
         same("passages", wanted, &got)?;
+    }
+    Ok(())
+}
+
+fn spent(wanted: &Spent, got: &UsageReport) -> Verdict {
+    let cost = got.total.cost.map(|cost| cost.to_string()).unwrap_or_default();
+    let models = got.models.iter().map(|(model, sum)| (model.clone(), sum.calls)).collect();
+    same("spent", wanted, &Spent { calls: got.total.calls, cost, models })
+}
+
+fn did(wanted: &Did, engine: &Engine) -> Verdict {
+    if let Some(breakers) = &wanted.breakers {
+        let got =
+            engine.breakers().iter().map(|breaker| (breaker.model.to_string(), breaker.state)).collect();
+        same("breakers", breakers, &got)?;
+    }
+    if wanted.cache_hits.is_some() {
+        same("cache_hits", &wanted.cache_hits, &engine.cache_stats().map(|stats| stats.exact_hits))?;
+    }
+    if wanted.refused.is_some() {
+        same("refused", &wanted.refused, &engine.rate_limits().iter().map(|rule| rule.refused).max())?;
     }
     Ok(())
 }

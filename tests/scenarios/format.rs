@@ -7,7 +7,8 @@ use raptorflow_core::{
     agent::AgentSpec,
     event::EventKind,
     journal::{RunStatus, StepStatus},
-    types::{Effects, Finish, Role, Schema, ToolCall, Usage},
+    model::BreakerState,
+    types::{Effects, Finish, Money, Role, Schema, ToolCall, Usage},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -21,6 +22,11 @@ pub(crate) struct Scenario {
     pub(crate) storage: Store,
     #[serde(default)]
     pub(crate) model: Vec<Reply>,
+    #[serde(default)]
+    pub(crate) other_model: Vec<Reply>,
+    /// Layers, budgets and prices; which of their fields there are is core's affair.
+    #[serde(default)]
+    pub(crate) settings: Map<String, Value>,
     #[serde(default)]
     pub(crate) tools: Vec<Tool>,
     #[serde(default)]
@@ -62,6 +68,9 @@ pub(crate) struct Reply {
 pub(crate) struct Fault {
     pub(crate) kind: ErrorKind,
     pub(crate) message: String,
+    /// After how many seconds it may be tried again; never by default.
+    #[serde(default)]
+    pub(crate) retry_after: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -129,6 +138,10 @@ pub(crate) struct Step {
     #[serde(default)]
     pub(crate) state: Option<Place>,
     #[serde(default)]
+    pub(crate) set_cap: Option<CapOf>,
+    #[serde(default)]
+    pub(crate) usage: Option<Whose>,
+    #[serde(default)]
     pub(crate) define: Option<Value>,
     #[serde(default)]
     pub(crate) search: Option<Search>,
@@ -157,6 +170,24 @@ pub(crate) struct Place {
     pub(crate) at: Option<u64>,
 }
 
+/// Whose spending is meant; the tenant's where nothing is named.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Whose {
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    #[serde(default)]
+    pub(crate) run: Option<String>,
+}
+
+/// What a run may spend in all.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CapOf {
+    pub(crate) run: String,
+    pub(crate) money: Money,
+}
+
 /// Another engine with the same registrations, or with other workflows.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -178,6 +209,8 @@ pub(crate) struct Run {
     pub(crate) input: Value,
     #[serde(default)]
     pub(crate) capability: Option<String>,
+    #[serde(default)]
+    pub(crate) user: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -218,6 +251,10 @@ pub(crate) struct Expect {
     pub(crate) output: Option<Value>,
     pub(crate) finish: Option<Finish>,
     pub(crate) usage: Option<Map<String, Value>>,
+    /// As text, such as `0.001000 USD`.
+    pub(crate) cost: Option<String>,
+    pub(crate) spent: Option<Spent>,
+    pub(crate) layers: Option<Did>,
     pub(crate) passages: Option<Vec<Cited>>,
     pub(crate) error: Option<Failure>,
     pub(crate) events: Option<Vec<EventKind>>,
@@ -228,6 +265,28 @@ pub(crate) struct Expect {
     pub(crate) documents: Option<Vec<String>>,
     pub(crate) parts: Option<Vec<Part>>,
     pub(crate) state: Option<Shown>,
+}
+
+/// What is expected of a report.
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Spent {
+    pub(crate) calls: u64,
+    pub(crate) cost: String,
+    /// How many calls each model answered.
+    pub(crate) models: BTreeMap<String, u64>,
+}
+
+/// What is expected of the engine's layers after the step.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Did {
+    #[serde(default)]
+    pub(crate) breakers: Option<BTreeMap<String, BreakerState>>,
+    #[serde(default)]
+    pub(crate) cache_hits: Option<u64>,
+    #[serde(default)]
+    pub(crate) refused: Option<u64>,
 }
 
 /// What is expected of the state of a run.

@@ -4,11 +4,13 @@ use std::{
     collections::{HashSet, VecDeque},
     io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use raptorflow_core::{
     Agent, Error, ErrorKind, Result,
     agent::{AgentInput, AgentSpec, FunctionAgent},
+    error::Retry,
     model::{ChatRequest, FunctionModel, Model, ModelAbilities, ModelInfo},
     tool::FunctionTool,
     types::ToolSpec,
@@ -33,14 +35,16 @@ pub(crate) struct Calls {
 pub(crate) struct Host(Arc<Mutex<Notes>>);
 
 struct Notes {
-    replies: VecDeque<Reply>,
+    /// The replies of `scripted:main` and of `scripted:other`.
+    replies: [VecDeque<Reply>; 2],
     calls: Calls,
     failed_once: HashSet<String>,
 }
 
 impl Host {
     pub(crate) fn new(scenario: &Scenario) -> Self {
-        let replies = scenario.model.iter().cloned().collect();
+        let replies =
+            [&scenario.model, &scenario.other_model].map(|replies| replies.iter().cloned().collect());
         Self(Arc::new(Mutex::new(Notes { replies, calls: Calls::default(), failed_once: HashSet::new() })))
     }
 
@@ -50,28 +54,41 @@ impl Host {
     }
 
     pub(crate) fn replies_left(&self) -> usize {
-        self.0.lock().unwrap().replies.len()
+        self.0.lock().unwrap().replies.iter().map(VecDeque::len).sum()
     }
 
+    /// `scripted:main`.
     pub(crate) fn model(&self) -> Model {
-        let abilities = ModelAbilities { tools: true, structured: true, ..ModelAbilities::default() };
-        let info = ModelInfo { abilities, ..ModelInfo::new("scripted:main") };
+        self.scripted("scripted:main", 0)
+    }
+
+    /// `scripted:other`.
+    pub(crate) fn other_model(&self) -> Model {
+        self.scripted("scripted:other", 1)
+    }
+
+    fn scripted(&self, name: &str, number: usize) -> Model {
+        let info = ModelInfo { abilities: ModelAbilities::all(), ..ModelInfo::new(name) };
         let host = self.clone();
         Model::new(FunctionModel::new(info, move |_ctx, request| {
-            let reply = host.reply(request);
+            let reply = host.reply(number, request);
             async move { reply }
         }))
     }
 
-    fn reply(&self, request: ChatRequest) -> Result<Value> {
+    fn reply(&self, number: usize, request: ChatRequest) -> Result<Value> {
         let mut notes = self.0.lock().unwrap();
         notes.calls.requests.push(request);
-        let Some(reply) = notes.replies.pop_front() else {
+        let Some(reply) = notes.replies[number].pop_front() else {
             notes.calls.unscripted += 1;
             return Err(Error::new(ErrorKind::Internal, "scenario.model", "no reply is left"));
         };
         if let Some(fault) = reply.error {
-            return Err(Error::new(fault.kind, "scenario.model", fault.message));
+            let error = Error::new(fault.kind, "scenario.model", fault.message);
+            return Err(match fault.retry_after {
+                Some(seconds) => error.retryable(Retry::After(Duration::from_secs_f64(seconds))),
+                None => error,
+            });
         }
         let calls = serde_json::to_value(reply.tool_calls).unwrap();
         let mut answer = json!({ "tool_calls": calls });

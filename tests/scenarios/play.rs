@@ -6,7 +6,8 @@ use futures_util::StreamExt as _;
 use raptorflow_core::{
     Engine, Error, ErrorKind, KnowledgeBase, Result,
     agent::AgentBuilder,
-    engine::{AnswerPart, AskRequest, Outcome, Run as StartedRun, TypedOutcome},
+    economics::{Cap, Scope, UsageFilter, Window},
+    engine::{AnswerPart, AskRequest, EngineConfig, Outcome, Run as StartedRun, TypedOutcome},
     event::{EventKind, Filter, History},
     journal::JournalConfig,
     rag::{Document, HashingEmbedder},
@@ -76,8 +77,10 @@ impl Stage {
         for tool in &scenario.tools {
             builder = builder.tool(host.tool(tool));
         }
-        let engine = builder.build().await?;
+        let settings = EngineConfig::from_json(Value::Object(scenario.settings.clone()))?;
+        let engine = builder.config(settings)?.build().await?;
         engine.register_model("scripted:main", host.model())?;
+        engine.register_model("scripted:other", host.other_model())?;
         for spec in &scenario.agents {
             engine.register(AgentBuilder::from_spec(spec.clone()).build()?)?;
         }
@@ -141,6 +144,16 @@ impl Stage {
                     let state = engine.state(id(&place.run)?, place.at).await?;
                     Happened { state: Some(state), ..Happened::default() }
                 }
+                Step { set_cap: Some(cap), .. } => {
+                    let scope = Scope::Run(id(&cap.run)?);
+                    Happened::done(engine.set_cap(scope, Window::Total, Cap::money(cap.money)).await)
+                }
+                Step { usage: Some(whose), .. } => {
+                    let run = whose.run.as_deref().map(id).transpose()?;
+                    let user = whose.user.as_deref().map(Into::into);
+                    let report = engine.usage(&UsageFilter { run, user, ..UsageFilter::default() }).await?;
+                    Happened { report: Some(report), ..Happened::default() }
+                }
                 Step { define: Some(workflow), .. } => {
                     Happened::done(engine.register(host.workflow(workflow, &scenario.functions)?))
                 }
@@ -152,6 +165,7 @@ impl Stage {
         if let Some(run) = happened.run {
             *last = Some(run);
         }
+        happened.did = Some(engine.clone());
         happened.events = self.events(before, last.filter(|_| step.search.is_none()));
         Ok(happened)
     }
@@ -171,6 +185,9 @@ impl Stage {
         let mut request = self.engine.run(&run.agent, run.input.clone());
         if let Some(capability) = &run.capability {
             request = request.capability(capability.as_str());
+        }
+        if let Some(user) = &run.user {
+            request = request.user(user.as_str());
         }
         let id = self.engine.runtime().ids().run();
         let ended: Result<Outcome> = request.id(id).await;

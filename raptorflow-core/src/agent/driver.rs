@@ -138,7 +138,10 @@ impl Driver<'_> {
                         none => none.insert(self.agent.model(self.session).await?),
                     };
                     // The agent is above its call, and pays for it.
-                    let ctx = self.keyed(run.steps(), "/model").with_agent(&self.agent.spec().name);
+                    let mut ctx = self.keyed(run.steps(), "/model").with_agent(&self.agent.spec().name);
+                    if !self.session.shows_pieces() {
+                        ctx = ctx.with_whole_answers();
+                    }
                     self.session.tell(Piece::Asked { attempt: run.steps().saturating_add(1) }).await;
                     let (fact, executed) = self.call_model(&ctx, model, request).await?;
                     self.record(&mut run, fact, executed).await?;

@@ -119,6 +119,11 @@ impl Session {
         self.pieces.is_some() && self.ctx.path().is_empty()
     }
 
+    /// Whether somebody sees parts of an answer before it is whole.
+    pub(crate) fn shows_pieces(&self) -> bool {
+        self.content || self.is_read()
+    }
+
     /// Gives a piece to whoever reads the answer as it arrives; nobody may, or may not any more.
     pub(crate) async fn tell(&self, piece: Piece) {
         if let Some(pieces) = self.pieces.as_ref().filter(|_| self.is_read()) {

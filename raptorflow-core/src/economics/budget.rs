@@ -286,10 +286,26 @@ impl Reservation {
     /// # Cancellation
     /// A dropped future has settled it, or will soon.
     pub async fn settle(&self, usage: Option<Usage>, cost: Option<Money>) -> Result<Vec<Alert>> {
+        self.settle_as(None, usage, cost).await
+    }
+
+    /// The same for a call that another model answered than was asked; it is recorded as that model's.
+    ///
+    /// # Errors
+    /// As [`Reservation::settle`].
+    ///
+    /// # Cancellation
+    /// As [`Reservation::settle`].
+    pub async fn settle_as(
+        &self,
+        model: Option<Arc<str>>,
+        usage: Option<Usage>,
+        cost: Option<Money>,
+    ) -> Result<Vec<Alert>> {
         if let Some(cost) = cost {
             check_money("budget.settle", self.desk.currency(), cost)?;
         }
-        self.end(Want::Settle(Arc::clone(&self.attempt), Actual { usage, cost })).await
+        self.end(Want::Settle(Arc::clone(&self.attempt), Actual { model, usage, cost })).await
     }
 
     /// Gives back what was set aside: the call was not made.

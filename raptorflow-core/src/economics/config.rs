@@ -40,6 +40,7 @@ pub struct BudgetConfig {
     /// How long a reservation is open when nobody settles or releases it; 15 minutes by default.
     ///
     /// It must be longer than the longest call.
+    #[serde(rename = "hold_seconds", with = "crate::types::seconds")]
     pub hold: Duration,
 }
 

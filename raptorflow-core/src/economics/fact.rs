@@ -31,7 +31,7 @@ pub struct Spending {
     pub id: Arc<str>,
     /// Who pays.
     pub payer: Payer,
-    /// The model that was called.
+    /// The model that answered; the one that was called where none did.
     pub model: Arc<str>,
     /// What it took.
     pub usage: Usage,

@@ -31,6 +31,6 @@ pub use budget::{Amount, Balance, Budgets, Decision, Reservation, Spent};
 pub use config::BudgetConfig;
 pub use fact::Spending;
 pub use predict::{Confidence, Expected, Prediction, Workload, predict, text_tokens};
-pub use price::{Price, PriceBook};
+pub use price::{Price, PriceBook, PriceEntry};
 pub use report::{Anomaly, UsageFilter, UsageReport, UsageSum};
 pub use scope::{Cap, Caps, Payer, Scope, Window};

@@ -1,19 +1,19 @@
 //! `PriceBook`: what tokens of a model cost at a point in time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{
     economics::load,
-    error::Result,
+    error::{Error, ErrorKind, Result},
     types::{Currency, Money, Timestamp, Usage},
 };
 
 /// Prices are per this many tokens.
 const PER_TOKENS: u128 = 1_000_000;
-/// The model of this crate that needs neither weights nor a key.
-const FREE_MODEL: &str = "offline:extractive";
+/// The models of this crate, which need neither weights nor a key.
+const FREE_MODELS: [&str; 2] = ["offline:extractive", "offline:canned"];
 
 /// What a model costs from a date on, in millionths of the currency unit per million tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,9 +51,38 @@ impl Price {
     }
 }
 
+/// One price as data, in JSON as in TOML.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PriceEntry {
+    /// The full name of the model.
+    pub model: String,
+    /// The currency.
+    pub currency: Currency,
+    /// A million input tokens, in millionths of the currency unit.
+    pub input: u64,
+    /// A million output tokens, reasoning included.
+    pub output: u64,
+    /// A million input tokens from the provider's cache; as `input` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached: Option<u64>,
+    /// From when on it holds: a date, which begins at midnight in UTC, or a time.
+    #[serde(deserialize_with = "date_or_time")]
+    pub valid_from: Timestamp,
+}
+
+/// A time, or a date as its midnight in UTC.
+fn date_or_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.clone() };
+    let expected = "a date such as 2026-01-31, or a time with an offset";
+    whole.parse().map_err(|_| de::Error::invalid_value(de::Unexpected::Str(&text), &expected))
+}
+
 /// Prices by the exact name of a model and by date.
 ///
-/// The default book knows one model, `offline:extractive` of this crate, and that it is free.
+/// The default book knows the models of this crate, `offline:extractive` and `offline:canned`, and that they are free.
 ///
 /// ```
 /// use raptorflow_core::{economics::PriceBook, types::{Timestamp, Usage}};
@@ -82,10 +111,10 @@ impl Default for PriceBook {
     fn default() -> Self {
         let mut book = Self::empty();
         let valid_from = Timestamp::default();
-        book.insert(
-            FREE_MODEL,
-            Price { currency: Currency::USD, input: 0, output: 0, cached: 0, valid_from },
-        );
+        for model in FREE_MODELS {
+            let price = Price { currency: Currency::USD, input: 0, output: 0, cached: 0, valid_from };
+            book.insert(model, price);
+        }
         book
     }
 }
@@ -106,6 +135,26 @@ impl PriceBook {
         let mut book = Self::empty();
         for (model, price) in load::entries(file, text)? {
             book.insert(model, price);
+        }
+        Ok(book)
+    }
+
+    /// The book of some entries.
+    ///
+    /// # Errors
+    /// `InvalidInput` for two prices of one model and date.
+    pub fn from_entries(entries: &[PriceEntry]) -> Result<Self> {
+        let (mut book, mut known) = (Self::empty(), HashSet::new());
+        for PriceEntry { model, currency, input, output, cached, valid_from } in entries {
+            if !known.insert((model, valid_from)) {
+                let message = "two prices of one model hold from the same time";
+                return Err(Error::new(ErrorKind::InvalidInput, "price.load", message)
+                    .with("model", model)
+                    .with("valid_from", valid_from));
+            }
+            let cached = cached.unwrap_or(*input);
+            let (currency, input, output, valid_from) = (*currency, *input, *output, *valid_from);
+            book.insert(model, Price { currency, input, output, cached, valid_from });
         }
         Ok(book)
     }
@@ -196,10 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn the_default_book_knows_only_that_the_offline_model_is_free() {
+    fn the_default_book_knows_only_that_the_offline_models_are_free() {
         let book = PriceBook::default();
         let cost = |model| book.cost(model, &Usage::new(1_000_000, 1_000_000), Timestamp::default());
-        assert_eq!(cost("offline:extractive"), Some(Money::new(0, Currency::USD)));
+        for model in FREE_MODELS {
+            assert_eq!(cost(model), Some(Money::new(0, Currency::USD)));
+        }
         assert_eq!(cost("offline:other"), None);
     }
 
@@ -211,6 +262,21 @@ mod tests {
         let book = PriceBook::default().with(&own);
         let input = |model| book.price(model, Timestamp::default()).map(|price| price.input);
         assert_eq!((input("offline:extractive"), input("m")), (Some(1), Some(5)));
+    }
+
+    #[test]
+    fn entries_are_read_as_those_of_a_file_and_two_of_one_date_are_refused() {
+        let text = |rest: &str| format!(r#"[{{"model":"m","currency":"INR","input":20,"output":30{rest}}}]"#);
+        let read = |rest: &str| serde_json::from_str::<Vec<PriceEntry>>(&text(rest));
+        let entries = read(r#","valid_from":"2026-01-01""#).unwrap();
+        let file =
+            "[[price]]\nmodel = \"m\"\ncurrency = \"INR\"\ninput = 20\noutput = 30\nvalid_from = 2026-01-01";
+        assert_eq!(PriceBook::from_entries(&entries), PriceBook::from_toml("p.toml", file));
+        let twice = [entries.clone(), entries].concat();
+        assert_eq!(PriceBook::from_entries(&twice).unwrap_err().get("model"), Some("m"));
+        for rest in ["", r#","valid_from":"soon""#, r#","valid_from":"2026-01-01","x":1"#] {
+            assert!(read(rest).is_err(), "{rest}");
+        }
     }
 
     proptest! {

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    error::{Error, ErrorKind, Result},
     runtime::Context,
     types::{AgentId, Money, RunId, Timestamp},
 };
@@ -21,6 +22,34 @@ pub enum Scope {
     Run(RunId),
     /// An agent of a run, with the agents below it.
     Agent(RunId, AgentId),
+}
+
+impl Scope {
+    /// The scope of what is named: a user, a run, an agent of a run, or the tenant when nothing is.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a user and a run together, and for an agent without its run.
+    ///
+    /// # Examples
+    /// ```
+    /// use raptorflow_core::economics::Scope;
+    /// assert_eq!(Scope::of(None, None, None)?, Scope::Tenant);
+    /// assert_eq!(Scope::of(Some("asha"), None, None)?, Scope::User("asha".into()));
+    /// # Ok::<(), raptorflow_core::Error>(())
+    /// ```
+    pub fn of(user: Option<&str>, run: Option<RunId>, agent: Option<AgentId>) -> Result<Self> {
+        let refused = |field, message: &'static str| {
+            Err(Error::new(ErrorKind::InvalidInput, "budget.scope", message).with("field", field))
+        };
+        match (user, run, agent) {
+            (None, None, None) => Ok(Self::Tenant),
+            (Some(user), None, None) => Ok(Self::User(Arc::from(user))),
+            (None, Some(run), None) => Ok(Self::Run(run)),
+            (None, Some(run), Some(agent)) => Ok(Self::Agent(run, agent)),
+            (_, None, Some(_)) => refused("agent", "expected the run of the agent as well"),
+            (Some(_), Some(_), _) => refused("user", "expected a user or a run, not both"),
+        }
+    }
 }
 
 impl fmt::Display for Scope {

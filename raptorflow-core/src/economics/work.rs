@@ -50,8 +50,10 @@ impl Attempt {
 }
 
 /// What a call took, as far as it is known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Actual {
+    /// Who answered, where that was another model than was asked.
+    pub(super) model: Option<Arc<str>>,
     pub(super) usage: Option<Usage>,
     pub(super) cost: Option<Money>,
 }
@@ -228,7 +230,7 @@ fn decide(
             if !end(draft, attempt) {
                 return Ok(Answer::Done { alerts: Vec::new() });
             }
-            let spending = spending(attempt, *actual, at);
+            let spending = spending(attempt, actual.clone(), at);
             let scopes: Vec<Scope> = spending.payer.scopes().collect();
             record(ledger, draft, at, Fact::Settled { ticket: attempt.ticket, spending });
             Ok(Answer::Done { alerts: alert(ledger, config, draft, scopes, at) })
@@ -316,7 +318,7 @@ fn spending(attempt: &Attempt, actual: Actual, at: Timestamp) -> Spending {
         at,
         id: Arc::clone(&attempt.id),
         payer: attempt.payer.clone(),
-        model: Arc::clone(model),
+        model: actual.model.unwrap_or_else(|| Arc::clone(model)),
         usage: actual.usage.unwrap_or(Usage::new(*tokens, 0)),
         cost: actual.cost.or(*money),
         estimated: actual.usage.is_none() || (actual.cost.is_none() && money.is_some()),

@@ -183,6 +183,13 @@ impl<T: DeserializeOwned + JsonSchema> AskRequest<T> {
         self
     }
 
+    /// Who asks; see [`RunRequest::user`].
+    #[must_use]
+    pub fn user(mut self, user: impl Into<Arc<str>>) -> Self {
+        self.request = self.request.user(user);
+        self
+    }
+
     /// How long the run may take; no bound by default.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {

@@ -5,12 +5,12 @@ use std::sync::{Arc, RwLock};
 use crate::{
     agent::{AgentRegistry, Means},
     economics::{BudgetConfig, PriceBook},
-    engine::{Engine, Settings, budget::open_budgets},
-    error::Result,
+    engine::{Engine, EngineConfig, Settings, budget::open_budgets},
+    error::{Error, ErrorKind, Result},
     event::{Bus, BusConfig},
     journal::{JournalConfig, Journals},
-    model::{BudgetLayer, Layers, ModelRegistry, Place},
-    rag::Retriever,
+    model::{BudgetLayer, CacheLayer, Layers, LayersConfig, ModelRegistry, Place},
+    rag::{Embedder, Retriever},
     runtime::Runtime,
     storage::{Storage, StorageRegistry},
     tool::{Tool, ToolRegistry},
@@ -39,12 +39,13 @@ pub struct EngineBuilder {
     storage: Option<Store>,
     bus: Option<Bus>,
     models: Option<ModelRegistry>,
-    layers: Option<Layers>,
+    layers: Option<Wanted>,
     default_model: Option<Arc<str>>,
     tools: Vec<Arc<dyn Tool>>,
     prices: Option<PriceBook>,
     budgets: Option<BudgetConfig>,
     knowledge: Option<Arc<dyn Retriever>>,
+    cache_embedder: Option<Arc<dyn Embedder>>,
     tenant: Option<TenantId>,
     runtime: Option<Runtime>,
     journal: Option<JournalConfig>,
@@ -54,6 +55,13 @@ pub struct EngineBuilder {
 enum Store {
     Address(String),
     Handle(Storage),
+}
+
+/// What is to stand before models.
+#[derive(Debug)]
+enum Wanted {
+    Layers(Layers),
+    Config(Box<LayersConfig>),
 }
 
 impl EngineBuilder {
@@ -86,12 +94,12 @@ impl EngineBuilder {
         self
     }
 
-    /// What stands before every model that is opened by name, in place of the [standard layers](Layers::standard); with
+    /// What stands before every model, in place of the [standard layers](Layers::standard); with
     /// [`Layers::new`] nothing does.
     ///
     /// By default it is the layers of the registry that was given to [`EngineBuilder::models`], where it has any, and
     /// else the standard ones, with changes of circuit breakers told on the engine's bus.
-    /// A model that an agent holds itself has no layers but its own.
+    /// A model that an agent holds itself has them as well.
     ///
     /// ```
     /// use raptorflow_core::{Engine, model::{Layers, Rate, RateLimitLayer}};
@@ -105,8 +113,23 @@ impl EngineBuilder {
     /// ```
     #[must_use]
     pub fn layers(mut self, layers: Layers) -> Self {
-        self.layers = Some(layers);
+        self.layers = Some(Wanted::Layers(layers));
         self
+    }
+
+    /// Layers, budgets and prices as data; what is left out stays as it is.
+    ///
+    /// # Errors
+    /// What [`Prices::book`](crate::engine::Prices::book) says.
+    pub fn config(mut self, config: EngineConfig) -> Result<Self> {
+        if let Some(layers) = config.layers {
+            self.layers = Some(Wanted::Config(Box::new(layers)));
+        }
+        self.budgets = config.budgets.or(self.budgets);
+        if let Some(prices) = config.prices {
+            self.prices = Some(prices.book()?);
+        }
+        Ok(self)
     }
 
     /// The model of agents that name none; there is no default.
@@ -123,7 +146,7 @@ impl EngineBuilder {
         self
     }
 
-    /// What models cost; by default only the offline model has a price, which is zero.
+    /// What models cost; the offline models are free unless the book has a price for them.
     #[must_use]
     pub fn prices(mut self, prices: PriceBook) -> Self {
         self.prices = Some(prices);
@@ -138,10 +161,29 @@ impl EngineBuilder {
     /// [`Engine::set_cap`], or it was approved, [`Engine::resume`] goes on with what is left.
     /// Parts of a cap that are reached are told on the bus, as `notification_triggered`.
     ///
+    /// The other layers are as without budgets.
     /// A layer of the host's own at [`Place::Budget`] stays, and then this only opens the ledger.
     #[must_use]
     pub fn budgets(mut self, config: BudgetConfig) -> Self {
         self.budgets = Some(config);
+        self
+    }
+
+    /// Lets the [`CacheLayer`] answer questions of the same meaning too, by vectors of this embedder.
+    ///
+    /// ```
+    /// use raptorflow_core::{Engine, model::{CacheLayer, Layers}, rag::HashingEmbedder};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// let layers = Layers::standard().with(CacheLayer::default());
+    /// let engine = Engine::builder().layers(layers).cache_embedder(HashingEmbedder::default()).build().await?;
+    /// assert_eq!(engine.cache_stats().unwrap().semantic_hits, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn cache_embedder(mut self, embedder: impl Embedder) -> Self {
+        self.cache_embedder = Some(Arc::new(embedder));
         self
     }
 
@@ -177,7 +219,7 @@ impl EngineBuilder {
     ///
     /// # Errors
     /// `Unavailable` outside of a Tokio runtime, what the storage says, `AlreadyExists` for two tools of one name, and
-    /// `InvalidInput` for budgets in two currencies.
+    /// `InvalidInput` for budgets in two currencies and for an embedder of a cache without a cache.
     pub async fn build(self) -> Result<Engine> {
         let runtime = match self.runtime {
             Some(runtime) => runtime,
@@ -195,26 +237,18 @@ impl EngineBuilder {
             let set = of_providers.into_iter().filter_map(|(provider, set)| Some((provider, set?)));
             set.fold(ModelRegistry::default(), |models, (provider, set)| models.with_settings(provider, set))
         });
-        let prices = self.prices.unwrap_or_default();
+        let prices = match self.prices {
+            Some(prices) => PriceBook::default().with(&prices),
+            None => PriceBook::default(),
+        };
         let budgets =
             self.budgets.map(|config| open_budgets(&storage, &runtime, &bus, config)).transpose()?;
-        let layers = match (self.layers, &budgets) {
-            (layers, Some(budgets)) => {
-                let layers = layers.unwrap_or_default();
-                let taken = layers.places().any(|place| place == Place::Budget);
-                Some(if taken {
-                    layers
-                } else {
-                    layers.with(BudgetLayer::new(budgets.clone(), prices.clone()))
-                })
-            }
-            (layers, None) => layers,
-        };
-        let models = match layers {
-            Some(layers) => models.with_layers(layers),
-            None if models.layers().is_empty() => models.with_layers(Layers::standard_on(bus.clone())),
-            None => models,
-        };
+        let budget = budgets.clone().map(|budgets| BudgetLayer::new(budgets, prices.clone()));
+        let mut models = layered(models, self.layers, budget, &bus)?;
+        if let Some(embedder) = self.cache_embedder {
+            let layers = semantic(models.layers(), embedder)?;
+            models = models.with_layers(layers);
+        }
         let mut tools = ToolRegistry::default();
         for tool in self.tools {
             tools.register_shared(tool)?;
@@ -232,4 +266,42 @@ impl EngineBuilder {
         let tenant = self.tenant.unwrap_or_default();
         Ok(Engine::new(runtime, storage, journals, Arc::new(means), budgets, tenant))
     }
+}
+
+/// The models behind the layers that are wanted, and a budget where there is one.
+fn layered(
+    models: ModelRegistry,
+    wanted: Option<Wanted>,
+    budget: Option<BudgetLayer>,
+    bus: &Bus,
+) -> Result<ModelRegistry> {
+    let layers = match wanted {
+        Some(Wanted::Config(config)) => {
+            let layers = config.build(&models, Some(bus), budget)?;
+            return Ok(models.with_layers(layers));
+        }
+        Some(Wanted::Layers(layers)) => layers,
+        None if models.layers().is_empty() => Layers::standard_on(bus.clone()),
+        None => models.layers().clone(),
+    };
+    let taken = layers.places().any(|place| place == Place::Budget);
+    Ok(models.with_layers(match budget {
+        Some(budget) if !taken => layers.with(budget),
+        _ => layers,
+    }))
+}
+
+/// The layers with a cache that compares questions by their meaning.
+fn semantic(layers: &Layers, embedder: Arc<dyn Embedder>) -> Result<Layers> {
+    let Some(cache) = layers.find::<CacheLayer>().cloned() else {
+        let message = "there is an embedder for the cache of answers, and the layers have no cache";
+        return Err(Error::new(ErrorKind::InvalidInput, "engine.build", message)
+            .with("field", "cache_embedder")
+            .with("expected", "layers with a cache"));
+    };
+    let cache = cache.semantic(move |ctx, question| {
+        let embedder = Arc::clone(&embedder);
+        async move { embedder.embed_query(&ctx, &question, &()).await }
+    });
+    Ok(layers.clone().with(cache))
 }

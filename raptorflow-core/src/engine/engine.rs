@@ -21,7 +21,6 @@ use crate::{
     error::{Error, ErrorKind, Result, Retry},
     event::Bus,
     journal::{Entry, Fact, Journal, Journals, RunFilter, RunPage},
-    model::Model,
     pack::Pack,
     rag::Retriever,
     runtime::{Cancel, Context, Runtime},
@@ -89,35 +88,6 @@ impl Engine {
     /// `AlreadyExists` when the name is taken.
     pub fn register(&self, agent: impl Into<Agent>) -> Result<()> {
         self.0.means.agents.register(agent.into())
-    }
-
-    /// Makes a model known under a full name like `host:model`.
-    ///
-    /// # Errors
-    /// `InvalidInput` when the name has not this form, `AlreadyExists` when it is taken.
-    ///
-    /// # Examples
-    /// ```
-    /// use raptorflow_core::{Agent, Engine, model::{Model, OfflineModel}};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> raptorflow_core::Result<()> {
-    /// let engine = Engine::builder().build().await?;
-    /// engine.register_model("host:quotes", Model::new(OfflineModel::default()))?;
-    /// engine.register(Agent::builder("reader").model("host:quotes").build()?)?;
-    /// assert!(!engine.run("reader", "What is a journal?").await?.text().is_empty());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn register_model(&self, name: &str, model: Model) -> Result<()> {
-        self.0.means.models.register(name, model)
-    }
-
-    /// Opens a model by its name, to see before a run that it is known and has its key; sends nothing.
-    ///
-    /// # Errors
-    /// `InvalidInput` and `NotFound` for a name that is not known, `Unauthenticated` for a missing key.
-    pub async fn model(&self, name: &str) -> Result<Model> {
-        self.0.means.models.open(name).await
     }
 
     /// Makes every agent of a pack known, and the pack's teams under the pack's name; all or nothing.
@@ -399,6 +369,14 @@ impl Engine {
 
     pub(super) fn journals(&self) -> &Journals {
         &self.0.journals
+    }
+
+    pub(super) fn means(&self) -> &Means {
+        &self.0.means
+    }
+
+    pub(super) fn tenant(&self) -> &TenantId {
+        &self.1
     }
 
     pub(super) fn held_budgets(&self) -> Option<&Budgets> {

@@ -1,5 +1,7 @@
 //! How runs begin and are opened again: what is recorded of what was asked, and who is asked by it.
 
+use std::sync::Arc;
+
 use crate::{
     agent::{Agent, AgentBuilder, AgentInput, AgentOutput, AgentSpec, AnswerForm},
     engine::Engine,
@@ -22,6 +24,7 @@ impl Engine {
             target: agent.name().to_string(),
             capability: input.capability.clone(),
             background: input.background.clone(),
+            user: ctx.principal().map(Arc::from),
             input: input.input.clone(),
         }];
         facts.extend(form_recorded(given, input)?);
@@ -47,7 +50,7 @@ impl Engine {
     /// The agent of a run and what it was asked, from its entries.
     pub(super) fn asked_in(&self, run: RunId, entries: &[Entry]) -> Result<(Agent, AgentInput)> {
         let started = entries.first().map(|entry| &entry.fact);
-        let Some(Fact::ExecutionStarted { target, capability, background, input }) = started else {
+        let Some(Fact::ExecutionStarted { target, capability, background, input, .. }) = started else {
             let message = "the journal does not begin with the start of a run";
             return Err(Error::new(ErrorKind::Corrupt, "engine.resume", message).with("run", run));
         };
@@ -112,6 +115,14 @@ pub(super) fn fitting(input: &AgentInput, output: AgentOutput) -> Result<AgentOu
     }
     let message = "the answer does not fit the schema that was asked for";
     Err(Diagnostics(problems).into_error_of(ErrorKind::InvalidOutput, "engine.run", message))
+}
+
+/// Who asked, where the host said so.
+pub(super) fn user_of(entries: &[Entry]) -> Option<Arc<str>> {
+    match entries.first().map(|entry| &entry.fact) {
+        Some(Fact::ExecutionStarted { user, .. }) => user.clone(),
+        _ => None,
+    }
 }
 
 /// Names the run, where the error does not yet.

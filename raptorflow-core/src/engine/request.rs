@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     agent::{Agent, AgentBuilder, AgentInput, AgentOutput, AgentSpec, AnswerForm, Piece, Session},
-    engine::{Engine, Outcome, Run, Target, engine::Active},
+    engine::{Engine, Outcome, Run, Target, engine::Active, opening::user_of},
     error::{Error, ErrorKind, Result},
     event::{Filter, Lag, Subscription},
     journal::{Entry, Fact, Opened, RunStatus, Summary},
@@ -31,6 +31,7 @@ type Ended = Pin<Box<dyn Future<Output = Result<Outcome>> + Send>>;
 #[derive(Clone, Default)]
 struct Options {
     tenant: Option<TenantId>,
+    user: Option<Arc<str>>,
     timeout: Option<Duration>,
     cancel: Option<Cancel>,
     content: bool,
@@ -42,6 +43,9 @@ struct Options {
 impl Options {
     fn context(&self, engine: &Engine, run: RunId) -> Context {
         let mut ctx = engine.context(run, self.tenant.as_ref());
+        if let Some(user) = &self.user {
+            ctx = ctx.with_principal(Arc::clone(user));
+        }
         if let Some(timeout) = self.timeout {
             ctx = ctx.with_timeout(timeout);
         }
@@ -75,6 +79,16 @@ macro_rules! options {
             #[must_use]
             pub fn tenant(mut self, tenant: TenantId) -> Self {
                 self.options.tenant = Some(tenant);
+                self
+            }
+
+            /// Who asks: the user whose budgets and limits apply, and whom tools find as the context's principal;
+            /// nobody by default.
+            ///
+            /// It is recorded with the run, and a run that is resumed without a user is still that user's.
+            #[must_use]
+            pub fn user(mut self, user: impl Into<Arc<str>>) -> Self {
+                self.options.user = Some(user.into());
                 self
             }
 
@@ -333,6 +347,10 @@ impl ResumeRequest {
                 return Ok(Prepared::Ended(ended(self.run, &summary, &entries)));
             }
             None => return Ok(Prepared::Followed { run: self.run, ctx }),
+        };
+        let ctx = match (ctx.principal(), user_of(&entries)) {
+            (None, Some(user)) => ctx.with_principal(user),
+            _ => ctx,
         };
         let (agent, input) = self.engine.asked_in(self.run, &entries)?;
         let active = self.engine.activate(&ctx);

@@ -51,6 +51,9 @@ pub enum Fact {
         /// What it was told to be a part of.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         background: Option<Arc<str>>,
+        /// Who asked, where the host said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<Arc<str>>,
         /// What it was given.
         input: Value,
     },

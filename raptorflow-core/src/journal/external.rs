@@ -30,7 +30,7 @@ impl Journals {
     /// # let journals = Journals::new(Storage::memory(), runtime.clone(), JournalConfig::default());
     /// # let ctx = Context::new(&runtime);
     /// # let started =
-    /// #     Fact::ExecutionStarted { target: "trip".into(), input: 2.into(), capability: None, background: None };
+    /// #     Fact::ExecutionStarted { target: "trip".into(), input: 2.into(), capability: None, background: None, user: None };
     /// let journal = journals.create(&ctx, &[started]).await?;
     /// // The host, or another process:
     /// journals.signal(&ctx, ctx.run_id(), "approve", true.into(), Some("ann".into())).await?;

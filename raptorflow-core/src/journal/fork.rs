@@ -29,7 +29,7 @@ impl Journals {
     /// # let journals = Journals::new(Storage::memory(), runtime.clone(), JournalConfig::default());
     /// # let ctx = Context::new(&runtime);
     /// # let started =
-    /// #     Fact::ExecutionStarted { target: "sum".into(), input: 2.into(), capability: None, background: None };
+    /// #     Fact::ExecutionStarted { target: "sum".into(), input: 2.into(), capability: None, background: None, user: None };
     /// let journal = journals.create(&ctx, &[started]).await?;
     /// journal.step(&ctx, "first", |_| async { Ok(1) }).await?;
     /// journal.step(&ctx, "second", |_| async { Ok(2) }).await?;

@@ -48,7 +48,7 @@ impl Default for JournalConfig {
 /// let journals = Journals::new(Storage::memory(), runtime.clone(), JournalConfig::default());
 /// let ctx = Context::new(&runtime);
 ///
-/// let started = Fact::ExecutionStarted { target: "sum".into(), input: 2.into(), capability: None, background: None };
+/// let started = Fact::ExecutionStarted { target: "sum".into(), input: 2.into(), capability: None, background: None, user: None };
 /// let journal = journals.create(&ctx, &[started]).await?;
 /// let sum: i64 = journal.step(&ctx, "add", |_| async { Ok(1 + 1) }).await?;
 /// journal.finish(&ctx, &[Fact::ExecutionCompleted { output: sum.into(), finish: Finish::Complete }]).await?;

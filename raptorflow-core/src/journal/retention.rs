@@ -103,7 +103,7 @@ impl Journals {
     /// let journals = Journals::new(Storage::memory(), runtime.clone(), JournalConfig::default());
     /// let ctx = Context::new(&runtime);
     /// let started =
-    ///     Fact::ExecutionStarted { target: "sum".into(), input: 2.into(), capability: None, background: None };
+    ///     Fact::ExecutionStarted { target: "sum".into(), input: 2.into(), capability: None, background: None, user: None };
     /// journals.create(&ctx, &[started]).await?.finish(&ctx, &[Fact::ExecutionCancelled]).await?;
     ///
     /// let mut policy = Retention { max_age: Some(Duration::from_secs(3600)), ..Retention::default() };

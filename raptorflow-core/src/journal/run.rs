@@ -39,7 +39,7 @@ use crate::{
 /// let journals = Journals::new(Storage::memory(), runtime.clone(), JournalConfig::default());
 /// let ctx = Context::new(&runtime);
 /// let started =
-///     Fact::ExecutionStarted { target: "sum".into(), input: 2.into(), capability: None, background: None };
+///     Fact::ExecutionStarted { target: "sum".into(), input: 2.into(), capability: None, background: None, user: None };
 /// let journal = journals.create(&ctx, &[started]).await?;
 /// journal.step(&ctx, "add", |_| async { Ok(1 + 1) }).await?;
 /// let error = Error::new(ErrorKind::Unavailable, "host.call", "down");

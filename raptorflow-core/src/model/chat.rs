@@ -112,6 +112,8 @@ impl Model {
 
     /// The whole answer: the stream, folded.
     ///
+    /// Nobody sees a part of it before, so that layers may ask again for one that breaks off.
+    ///
     /// # Errors
     /// What the backend says, `Timeout` and `Cancelled` by the context, and what [`Accumulator`] refuses.
     /// An error after the first text says `partial_chars` in its context, and its cause is the
@@ -120,6 +122,7 @@ impl Model {
     /// # Cancellation
     /// Dropping the future stops the call.
     pub async fn complete(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatResponse> {
+        let ctx = &ctx.with_whole_answers();
         let mut answer = Accumulator::new(Arc::clone(&self.info().name));
         // The accumulator is outside of the bounded work, so that a time-out does not lose what arrived.
         let work = async {

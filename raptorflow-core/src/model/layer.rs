@@ -1,6 +1,6 @@
 //! `Layer` and `Layers`: what stands between a caller and a model, in one fixed order.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{any::Any, collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use crate::model::Model;
 
@@ -90,7 +90,7 @@ pub enum Place {
 /// # Ok(())
 /// # }
 /// ```
-pub trait Layer: Debug + Send + Sync + 'static {
+pub trait Layer: Any + Debug + Send + Sync {
     /// Where it stands.
     fn place(&self) -> Place;
 
@@ -132,6 +132,21 @@ impl Layers {
     /// The places that are taken, outermost first.
     pub fn places(&self) -> impl Iterator<Item = Place> {
         self.0.keys().copied()
+    }
+
+    /// The layer of a type, to see what it counts.
+    ///
+    /// ```
+    /// use raptorflow_core::model::{CircuitBreakerLayer, Layers};
+    /// let breakers = Layers::standard().find::<CircuitBreakerLayer>().map(CircuitBreakerLayer::states);
+    /// assert_eq!(breakers, Some(vec![]));
+    /// ```
+    #[must_use]
+    pub fn find<T: Layer>(&self) -> Option<&T> {
+        self.0.values().find_map(|layer| {
+            let any: &dyn Any = &**layer;
+            any.downcast_ref()
+        })
     }
 
     /// The model behind all layers.

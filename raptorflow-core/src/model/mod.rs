@@ -44,10 +44,11 @@ pub use info::{ModelAbilities, ModelInfo};
 pub use layer::{Layer, Layers, Place};
 pub use layers::{
     AnswerCache, Breaker, BreakerConfig, BreakerCounts, BreakerState, BreakerStatus, BudgetLayer,
-    CacheConfig, CacheLayer, CacheStats, CascadeLayer, CircuitBreakerLayer, FallbackLayer, Permit, Rate,
-    RateAlgorithm, RateDecision, RateLimitLayer, RateLimiter, RateRefusal, RateRules, RateScope, RateSubject,
-    RedactLayer, RetryLayer, TimeoutConfig, TimeoutLayer, TraceLayer, Verdict, counts_as_failure,
-    may_fall_back,
+    CacheConfig, CacheLayer, CacheStats, CascadeConfig, CascadeLayer, CircuitBreakerLayer, FallbackConfig,
+    FallbackLayer, LayersConfig, Permit, Rate, RateAlgorithm, RateClaim, RateDecision, RateLimitConfig,
+    RateLimitLayer, RateLimiter, RateRefusal, RateRule, RateRules, RateScope, RateStatus, RateSubject,
+    RateUnit, RedactLayer, RetryConfig, RetryLayer, TimeoutConfig, TimeoutLayer, TraceLayer, Verdict,
+    counts_as_failure, may_fall_back,
 };
 pub use partial::PartialJson;
 pub use profile::{Ability, ModelProfile};

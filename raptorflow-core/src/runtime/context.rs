@@ -41,6 +41,7 @@ struct Inner {
     deadline: Option<Deadline>,
     cancel: Cancel,
     idempotency_key: Option<Arc<str>>,
+    whole_answers: bool,
     extension: Option<Arc<dyn Any + Send + Sync>>,
     runtime: Runtime,
 }
@@ -72,6 +73,7 @@ impl Context {
             deadline: None,
             cancel: runtime.tasks().cancel().child(),
             idempotency_key: None,
+            whole_answers: false,
             extension: None,
             runtime: runtime.clone(),
         }))
@@ -132,6 +134,12 @@ impl Context {
         self.0.idempotency_key.as_deref()
     }
 
+    /// Whether the caller shows no part of an answer before it is whole.
+    #[must_use]
+    pub fn takes_whole_answers(&self) -> bool {
+        self.0.whole_answers
+    }
+
     /// Data of the host that core does not look at.
     #[must_use]
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
@@ -160,6 +168,13 @@ impl Context {
     #[must_use]
     pub fn with_principal(&self, principal: impl Into<Arc<str>>) -> Self {
         self.changed(|inner| inner.principal = Some(principal.into()))
+    }
+
+    /// Says that the caller shows no part of an answer before it is whole, so that one that breaks off may be asked for
+    /// again.
+    #[must_use]
+    pub fn with_whole_answers(&self) -> Self {
+        self.changed(|inner| inner.whole_answers = true)
     }
 
     /// A deadline, unless an earlier one is set already.

@@ -12,6 +12,7 @@ mod media;
 mod money;
 mod nearest;
 mod schema;
+pub(crate) mod seconds;
 mod timestamp;
 mod tool;
 mod usage;

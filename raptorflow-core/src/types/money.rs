@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -70,16 +73,19 @@ impl fmt::Debug for Currency {
     }
 }
 
-/// An amount in millionths of a currency unit.
+/// An amount in millionths of a currency unit; as text like `0.50 USD`, with at most six places.
+///
+/// What people write as data may be that text or an object with `micros` and `currency`; it is stored as the object.
 ///
 /// ```
 /// use raptorflow_core::types::{Currency, Money};
 /// let cost = Money::new(1_250_000, Currency::USD);
 /// assert_eq!(cost.to_string(), "1.250000 USD");
-/// assert_eq!(cost.plus(Money::new(1, Currency::USD)).unwrap().micros, 1_250_001);
+/// assert_eq!("1.25 USD".parse::<Money>()?, cost);
+/// assert_eq!(cost.plus(Money::new(1, Currency::USD))?.micros, 1_250_001);
+/// # Ok::<(), raptorflow_core::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Money {
     /// Millionths of the unit.
     pub micros: i64,
@@ -123,6 +129,69 @@ impl fmt::Display for Money {
     }
 }
 
+impl FromStr for Money {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let refused = || {
+            let message = "expected an amount with at most six places and a currency, such as `0.50 USD`";
+            Error::new(ErrorKind::InvalidInput, "money.parse", message).with("value", text)
+        };
+        let (amount, currency) = text.trim().split_once(' ').ok_or_else(refused)?;
+        let micros = micros(amount).ok_or_else(refused)?;
+        Ok(Self { micros, currency: currency.trim_start().parse().map_err(|_| refused())? })
+    }
+}
+
+/// Millionths out of a decimal number, exactly.
+fn micros(amount: &str) -> Option<i64> {
+    let (negative, amount) = match amount.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, amount),
+    };
+    let (units, places) = amount.split_once('.').unwrap_or((amount, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(units) || !digits(places) || places.len() > 6 {
+        return None;
+    }
+    let units = units.parse::<i64>().ok()?.checked_mul(1_000_000)?;
+    let micros = units.checked_add(format!("{places:0<6}").parse().ok()?)?;
+    Some(if negative { -micros } else { micros })
+}
+
+impl<'de> Deserialize<'de> for Money {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Written)
+    }
+}
+
+/// An amount as an object.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    micros: i64,
+    currency: Currency,
+}
+
+struct Written;
+
+impl<'de> Visitor<'de> for Written {
+    type Value = Money;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an amount of money such as \"0.50 USD\"")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Money, E> {
+        text.parse().map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Money, A::Error> {
+        let Form { micros, currency } = Form::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Money { micros, currency })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +207,44 @@ mod tests {
         let text = serde_json::to_string(&large).unwrap();
         assert_eq!(serde_json::from_str::<Money>(&text).unwrap(), large);
         assert_eq!(large.plus(tenth).unwrap_err().kind(), ErrorKind::LimitExceeded);
+    }
+
+    #[test]
+    fn an_amount_is_read_exactly_or_not_at_all() {
+        for (text, micros) in
+            [("0.50 USD", 500_000), ("-1 USD", -1_000_000), (" 12.000001  USD ", 12_000_001)]
+        {
+            assert_eq!(text.parse::<Money>().unwrap(), Money::new(micros, Currency::USD), "{text}");
+        }
+        for text in [
+            "",
+            "1",
+            "USD",
+            "0.5",
+            "0.5USD",
+            ".5 USD",
+            "1. USD",
+            "1e3 USD",
+            "0.0000001 USD",
+            "1 usd",
+            "+1 USD",
+            "--1 USD",
+            "9999999999999 USD",
+        ] {
+            assert_eq!(text.parse::<Money>().unwrap_err().kind(), ErrorKind::InvalidInput, "{text}");
+        }
+    }
+
+    #[test]
+    fn data_has_an_amount_as_text_or_as_an_object() {
+        let half = Money::new(500_000, Currency::USD);
+        let stored = serde_json::to_string(&half).unwrap();
+        assert_eq!(stored, r#"{"micros":500000,"currency":"USD"}"#);
+        for text in [stored.as_str(), r#""0.5 USD""#] {
+            assert_eq!(serde_json::from_str::<Money>(text).unwrap(), half);
+        }
+        for text in ["0.5", r#""half""#, r#"{"micros":1,"currency":"USD","x":1}"#] {
+            assert!(serde_json::from_str::<Money>(text).is_err(), "{text}");
+        }
     }
 }

@@ -269,6 +269,7 @@ mod tests {
             input: json!([1, 2]),
             capability: None,
             background: None,
+            user: None,
         };
         let facts = [("", started)].into_iter().chain(facts.iter().cloned()).enumerate();
         let entries: Vec<Entry> = facts

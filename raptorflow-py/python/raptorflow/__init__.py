@@ -30,11 +30,12 @@ from ._data import (
     RunSummary,
     Usage,
 )
+from ._economics import Amount, Anomaly, Balance, Cap, Expected, Prediction, UsageReport, UsageSum
 from ._engine import Engine
 from ._events import EventBus, Subscription
 from ._pack import Pack
 from ._rag import KnowledgeBase, load_folder
-from ._raptorflow import Context, Event
+from ._raptorflow import Context, Event, text_tokens
 from ._run import Run, Stream
 from ._tool import Tool, tool
 from ._workflow import Workflow
@@ -62,12 +63,16 @@ from .errors import (
 __all__ = [
     "Agent",
     "AlreadyExistsError",
+    "Amount",
+    "Anomaly",
     "AnswerPart",
     "AnswerStream",
     "Archive",
+    "Balance",
     "BudgetExceededError",
     "CallbackError",
     "CancelledError",
+    "Cap",
     "Capability",
     "ChatRequest",
     "Citation",
@@ -81,6 +86,7 @@ __all__ = [
     "Erased",
     "Event",
     "EventBus",
+    "Expected",
     "FunctionAgent",
     "Hit",
     "IngestReport",
@@ -96,6 +102,7 @@ __all__ = [
     "Pack",
     "Passage",
     "PermissionDeniedError",
+    "Prediction",
     "Pruned",
     "RaptorflowError",
     "RateLimitedError",
@@ -111,9 +118,12 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "Usage",
+    "UsageReport",
+    "UsageSum",
     "Workflow",
     "agent",
     "embedders",
     "load_folder",
+    "text_tokens",
     "tool",
 ]

@@ -143,6 +143,7 @@ class Asking:
         repairs: int | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        user: str | None = None,
         id: str | None = None,
     ) -> Outcome[T]: ...
 
@@ -161,6 +162,7 @@ class Asking:
         repairs: int | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        user: str | None = None,
         id: str | None = None,
     ) -> Outcome[Any]: ...
 
@@ -183,6 +185,7 @@ class Asking:
             repairs: How often an answer that does not fit is sent back; 1 by default, or what the agent says.
             timeout: Seconds that the run may take.
             tenant: Whose run this is; the engine's by default.
+            user: Who asks: whose budgets and limits apply. It is recorded with the run.
             id: The id of the run, a UUID, for a host that must know it before the run begins; a new one by default.
 
         Raises:
@@ -214,6 +217,7 @@ class Asking:
         repairs: int | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        user: str | None = None,
         id: str | None = None,
     ) -> AnswerStream[T]: ...
 
@@ -232,6 +236,7 @@ class Asking:
         repairs: int | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        user: str | None = None,
         id: str | None = None,
     ) -> AnswerStream[Any]: ...
 
@@ -254,6 +259,7 @@ def question_of(
     repairs: int | None = None,
     timeout: float | timedelta | None = None,
     tenant: str | None = None,
+    user: str | None = None,
     id: str | None = None,
 ) -> tuple[dict[str, Any], Load | None]:
     """What the native side takes for a question, and what makes an instance of its answer."""
@@ -272,6 +278,7 @@ def question_of(
         "repairs": repairs,
         "timeout": seconds(timeout),
         "tenant": tenant,
+        "user": user,
         "id": id,
     }
     return asked, load

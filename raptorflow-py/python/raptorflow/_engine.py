@@ -9,10 +9,12 @@ from . import _raptorflow
 from ._agent import Agent, FunctionAgent
 from ._ask import Asking
 from ._data import Archive, ChatRequest, Entry, Erased, Outcome, Pruned, RunPage, RunSummary
+from ._economics import Spending
 from ._events import EventBus
 from ._pack import Pack
 from ._rag import KnowledgeBase
 from ._run import Run, Stream, current_bridge, current_caller, outcome_of, totals
+from ._settings import settings
 from ._time import rfc3339, seconds
 from ._tool import Tool, native
 from ._workflow import Workflow
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._data import _Status
+    from ._settings import Budgets, Layers, _Prices
+    from .embedders import Embedder
 
 T = TypeVar("T")
 Loaders = dict[str, Callable[[Any], Any]]
 
 
-class Engine(Asking):
+class Engine(Asking, Spending):
     """Runs agents, records every step, and tells a bus.
 
     An engine holds threads that it shares with all engines of the process, and may be used from any loop and thread.
@@ -45,6 +49,10 @@ class Engine(Asking):
         tools: Sequence[Tool[..., Any] | Callable[..., Any]] = (),
         tenant: str | None = None,
         owner: str | None = None,
+        layers: Layers | None = None,
+        budgets: Budgets | bool | None = None,
+        prices: _Prices | None = None,
+        cache_embedder: Embedder | None = None,
     ) -> None:
         """Opens an engine.
 
@@ -56,6 +64,13 @@ class Engine(Asking):
             tenant: Whose runs these are; storage keeps tenants apart.
             owner: The name of this process as the owner of runs, by default one that no other process has. A name that
                 outlives a restart lets the new process take its runs up at once; never give it to two at a time.
+            layers: What stands before every model, by part: `True` for its defaults, `False` for none, or a dict with
+                its settings. A part that is left out is on where it is a `trace`, `retry`, `breaker` or `timeout`, and
+                off where it is `redact`, `cache`, `cascade`, `fallback` or `rate_limit`.
+            budgets: What runs may spend; `True` records what is spent, with the usual caps of a call. Without budgets
+                nothing is counted and nothing refused.
+            cache_embedder: What makes the cache of `layers` answer questions of the same meaning too.
+            prices: What models cost: a list of prices, or the path of a TOML file with `[[price]]` entries.
         """
         self._native = _raptorflow.Engine(
             storage,
@@ -63,6 +78,8 @@ class Engine(Asking):
             tools=[native(each) for each in tools],
             tenant=tenant,
             owner=owner,
+            config=settings(layers, budgets, prices),
+            cache_embedder=None if cache_embedder is None else cache_embedder._native,
         )
         self._loaders: Loaders = {}
 
@@ -141,6 +158,7 @@ class Engine(Asking):
         capability: None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        user: str | None = None,
         id: str | None = None,
         attachments: Sequence[Mapping[str, Any]] = (),
     ) -> Outcome[T]: ...
@@ -154,6 +172,7 @@ class Engine(Asking):
         capability: str | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        user: str | None = None,
         id: str | None = None,
         attachments: Sequence[Mapping[str, Any]] = (),
     ) -> Outcome[Any]: ...
@@ -166,6 +185,7 @@ class Engine(Asking):
         capability: str | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        user: str | None = None,
         id: str | None = None,
         attachments: Sequence[Mapping[str, Any]] = (),
     ) -> Outcome[Any]:
@@ -180,6 +200,7 @@ class Engine(Asking):
             capability: One capability of the agent, whose schemas then apply.
             timeout: Seconds that the run may take.
             tenant: Whose run this is; the engine's by default.
+            user: Who asks: whose budgets and limits apply. It is recorded with the run.
             id: The id of the run, a UUID, for a host that must know it before the run begins; a new one by default.
             attachments: Pictures and files that come with the question: dicts with the `type` `image` or `document`,
                 with `media_type` and `data` (bytes, or base64), or with `url`; a `document` may have a `name`.
@@ -188,7 +209,7 @@ class Engine(Asking):
             RaptorflowError: One of its classes; `error.run_id` can be resumed.
         """
         load = self._load_of(agent, capability)
-        ask = _ask(agent, input, capability, timeout, tenant, id, attachments)
+        ask = _ask(agent, input, capability, timeout, tenant, user, id, attachments)
         return outcome_of(await self._native.run(current_caller(), ask), load)
 
     def run_sync(
@@ -199,6 +220,7 @@ class Engine(Asking):
         capability: str | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        user: str | None = None,
         id: str | None = None,
         attachments: Sequence[Mapping[str, Any]] = (),
     ) -> Outcome[Any]:
@@ -207,7 +229,14 @@ class Engine(Asking):
 
         return run_sync(
             lambda: self.run(
-                agent, input, capability=capability, timeout=timeout, tenant=tenant, id=id, attachments=attachments
+                agent,
+                input,
+                capability=capability,
+                timeout=timeout,
+                tenant=tenant,
+                user=user,
+                id=id,
+                attachments=attachments,
             )
         )
 
@@ -219,6 +248,7 @@ class Engine(Asking):
         capability: str | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        user: str | None = None,
         id: str | None = None,
         attachments: Sequence[Mapping[str, Any]] = (),
     ) -> Stream[Any]:
@@ -228,7 +258,7 @@ class Engine(Asking):
         The run begins with the first event that is asked for; a run that fails raises its error after the last.
         """
         load = self._load_of(agent, capability)
-        return Stream(self._native, _ask(agent, input, capability, timeout, tenant, id, attachments), load)
+        return Stream(self._native, _ask(agent, input, capability, timeout, tenant, user, id, attachments), load)
 
     async def start(
         self,
@@ -238,12 +268,13 @@ class Engine(Asking):
         capability: str | None = None,
         timeout: float | timedelta | None = None,
         tenant: str | None = None,
+        user: str | None = None,
         id: str | None = None,
         attachments: Sequence[Mapping[str, Any]] = (),
     ) -> Run[Any]:
         """Asks an agent, or runs a workflow, in the background; the run goes on when the handle is dropped."""
         load = self._load_of(agent, capability)
-        ask = _ask(agent, input, capability, timeout, tenant, id, attachments)
+        ask = _ask(agent, input, capability, timeout, tenant, user, id, attachments)
         return Run(await self._native.start(current_caller(), ask), load)
 
     def _load_of(
@@ -436,6 +467,7 @@ def _ask(
     capability: str | None,
     timeout: float | timedelta | None,
     tenant: str | None,
+    user: str | None,
     id: str | None,
     attachments: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
@@ -445,6 +477,7 @@ def _ask(
         "capability": capability,
         "timeout": seconds(timeout),
         "tenant": tenant,
+        "user": user,
         "id": id,
         "attachments": [_part(each) for each in attachments],
     }

@@ -26,6 +26,7 @@ fn started() -> Fact {
         input: json!({ "x": 0.1 }),
         capability: None,
         background: None,
+        user: None,
     }
 }
 

@@ -46,6 +46,7 @@ async fn attempt(journals: &Journals, ctx: &Context, effects: &Effects) -> Resul
                 input: json!(null),
                 capability: None,
                 background: None,
+                user: None,
             };
             journals.create(ctx, &[started]).await?
         }

@@ -108,6 +108,7 @@ impl Process {
             input: Value::Null,
             capability: None,
             background: None,
+            user: None,
         };
         let journal = self.journals.create(&ctx, &[started]).await.unwrap();
         (ctx, journal)

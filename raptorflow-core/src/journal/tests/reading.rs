@@ -111,8 +111,10 @@ async fn a_list_gives_the_runs_that_a_filter_lets_through_page_by_page() {
     for number in 0..600 {
         let ctx = Context::new(world.ctx.runtime());
         let target = if number % 3 == 0 { "third" } else { "other" };
-        let Fact::ExecutionStarted { input, capability, background, .. } = started() else { unreachable!() };
-        let first = Fact::ExecutionStarted { target: target.into(), input, capability, background };
+        let Fact::ExecutionStarted { input, capability, background, user, .. } = started() else {
+            unreachable!()
+        };
+        let first = Fact::ExecutionStarted { target: target.into(), input, capability, background, user };
         let journal = world.journals.create(&ctx, &[first]).await.unwrap();
         if number % 2 == 0 {
             journal.finish(&ctx, &[completed()]).await.unwrap();

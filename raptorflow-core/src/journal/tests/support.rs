@@ -16,7 +16,13 @@ use crate::{
 };
 
 pub(super) fn started() -> Fact {
-    Fact::ExecutionStarted { target: "test".into(), input: Value::Null, capability: None, background: None }
+    Fact::ExecutionStarted {
+        target: "test".into(),
+        input: Value::Null,
+        capability: None,
+        background: None,
+        user: None,
+    }
 }
 
 pub(super) fn completed() -> Fact {

@@ -112,7 +112,7 @@ async fn collect(
     answer: &mut Accumulator,
     parts: &mut Vec<StreamPart>,
 ) -> Result<()> {
-    let mut stream = model.stream(ctx, request).await?;
+    let mut stream = model.stream(&ctx.with_whole_answers(), request).await?;
     while let Some(part) = stream.next().await {
         let part = part?;
         answer.push(part.clone())?;

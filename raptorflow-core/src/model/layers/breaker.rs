@@ -4,6 +4,8 @@ use std::{collections::VecDeque, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::timeout::TimeoutConfig;
+
 /// When a breaker opens and closes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -12,12 +14,14 @@ pub struct BreakerConfig {
     /// How many failures within the window open it; 5 by default, and 0 counts as 1.
     pub failures: u32,
     /// How far back failures count; 300 seconds by default.
+    #[serde(rename = "window_seconds", with = "crate::types::seconds")]
     pub window: Duration,
     /// Which share of the calls since the first of those failures they must be; 0.5 by default.
     ///
     /// Without it a busy model opens by the few failures that are usual among thousands of calls.
     pub failure_share: f64,
     /// How long it stays open; 60 seconds by default.
+    #[serde(rename = "recovery_seconds", with = "crate::types::seconds")]
     pub recovery: Duration,
     /// How many successes close it again; 3 by default, and 0 counts as 1.
     pub successes: u32,
@@ -26,8 +30,11 @@ pub struct BreakerConfig {
     /// A call that takes longer to begin its answer is a failure, also when it succeeds; 30 seconds by default.
     ///
     /// A breaker ends no call; that is for a [`TimeoutLayer`](crate::model::TimeoutLayer).
+    /// As data it is 180 seconds where it is left out, as in the standard layers.
+    #[serde(rename = "timeout_seconds", default = "patient", with = "crate::types::seconds")]
     pub timeout: Duration,
     /// A success that takes longer to begin is counted as slow; 10 seconds by default.
+    #[serde(rename = "slow_call_seconds", with = "crate::types::seconds")]
     pub slow_call: Duration,
 }
 
@@ -44,6 +51,11 @@ impl Default for BreakerConfig {
             slow_call: Duration::from_secs(10),
         }
     }
+}
+
+/// How long the standard layers wait for a first part; models that think first are slow and not broken.
+pub(super) fn patient() -> Duration {
+    TimeoutConfig::default().first
 }
 
 /// What a breaker does with calls.

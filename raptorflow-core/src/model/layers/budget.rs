@@ -5,19 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 
+use super::tokens::{OUTPUT_TOKENS, request_tokens};
 use crate::{
     economics::{Budgets, Estimate, PriceBook, Reservation, Workload, predict},
     error::{Error, ErrorKind, Result},
-    model::{
-        ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place, StreamPart,
-        layers::tokens::request_tokens,
-    },
+    model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place, StreamPart},
     runtime::Context,
     types::Usage,
 };
-
-/// How many tokens an answer is expected to have when the request does not bound it.
-const OUTPUT_TOKENS: u64 = 1024;
 
 /// Reserves the high end of what a call may cost, makes it, and settles what it took.
 ///
@@ -214,12 +209,12 @@ async fn settle(
     ctx: &Context,
     prices: &PriceBook,
     reservation: &Reservation,
-    model: &str,
+    model: &Arc<str>,
     usage: Option<Usage>,
 ) -> Result<()> {
     let usage = usage.filter(|usage| usage.total_tokens() > 0);
     let cost = usage.and_then(|usage| prices.cost(model, &usage, ctx.now()));
-    reservation.settle(usage, cost).await.map(drop)
+    reservation.settle_as(Some(Arc::clone(model)), usage, cost).await.map(drop)
 }
 
 #[cfg(test)]
@@ -314,6 +309,20 @@ mod tests {
             assert_eq!(err.kind(), kind);
             assert_eq!((shop.spendings().await.len(), shop.reserved().await), (calls, 0), "{kind}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_another_model_is_recorded_as_that_models() {
+        let parts = [
+            StreamPart::Model { name: "test:other".into() },
+            StreamPart::text("Here."),
+            StreamPart::Usage { usage: Usage::new(3, 1) },
+            StreamPart::Finish { reason: crate::model::FinishReason::Stop },
+        ];
+        let shop = shop([Reply::parts(parts.into())]);
+        shop.model.complete(&shop.ctx, &request()).await.unwrap();
+        let spent = shop.spendings().await.pop().unwrap();
+        assert_eq!((&*spent.model, spent.usage), ("test:other", Usage::new(3, 1)));
     }
 
     #[tokio::test]

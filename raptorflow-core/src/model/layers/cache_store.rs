@@ -19,12 +19,14 @@ use crate::{
 const GROUPS: usize = 4096;
 
 /// Settings of an [`AnswerCache`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CacheConfig {
     /// From which cosine on two questions mean the same; 0.92 by default.
     pub cosine: f32,
     /// How long an answer is good; an hour by default.
+    #[serde(rename = "ttl_seconds", with = "crate::types::seconds")]
     pub ttl: Duration,
     /// How many answers a tenant has for a skill; 100 by default, and the one that was used longest ago makes room.
     pub entries: usize,

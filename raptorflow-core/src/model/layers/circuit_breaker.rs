@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{self, Poll},
     time::Duration,
 };
@@ -24,6 +24,9 @@ use crate::{
 /// The operation of the error that a call gets which is held back.
 pub(super) const HELD_BACK: &str = "model.circuit_breaker";
 
+/// From how many names on those are let go whose models nobody holds.
+const MAX_UNHELD: usize = 1024;
+
 /// One breaker as [`CircuitBreakerLayer::states`] lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -32,14 +35,15 @@ pub struct BreakerStatus {
     pub model: Arc<str>,
     /// What it does with calls.
     pub state: BreakerState,
-    /// Counts since the model was wrapped.
+    /// Counts since a model of that name was first seen.
     pub counts: BreakerCounts,
 }
 
 /// Stops calling a model that keeps failing, and probes it later; see [`Breaker`] for when.
 ///
-/// There is one breaker for each name of a model, shared by all copies of the layer, for as long as a model of that
-/// name is held.
+/// There is one breaker for each name of a model, shared by all copies of the layer, also when models of that name come
+/// and go.
+/// From 1,024 names on, those make room of which nobody holds a model.
 ///
 /// A call that is held back fails at once with `Unavailable` and [`Retry::After`]; a
 /// [`RetryLayer`](crate::model::RetryLayer) does not wait for it, so that a fallback can step in.
@@ -78,7 +82,7 @@ pub struct CircuitBreakerLayer {
     config: BreakerConfig,
     counts: fn(&Error) -> bool,
     bus: Option<Bus>,
-    kept: Arc<Mutex<BTreeMap<Arc<str>, Weak<Kept>>>>,
+    kept: Arc<Mutex<BTreeMap<Arc<str>, Arc<Kept>>>>,
 }
 
 /// Whether an error tells that a model is failing: it cannot be reached, or it took too long.
@@ -122,31 +126,33 @@ impl CircuitBreakerLayer {
         self
     }
 
-    /// Every breaker whose model is held by somebody, by the model's name.
+    /// Every breaker, by the model's name.
     #[must_use]
     pub fn states(&self) -> Vec<BreakerStatus> {
-        let kept: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        let kept: Vec<_> = self.lock().values().cloned().collect();
         kept.iter().map(|kept| kept.status()).collect()
     }
 
-    /// The breaker of a name; those of names that nobody holds any more are let go.
+    /// The breaker of a name; when there are many, those of names that nobody holds any more are let go.
     fn of(&self, model: &Arc<str>) -> Arc<Kept> {
         let mut all = self.lock();
-        if let Some(kept) = all.get(model).and_then(Weak::upgrade) {
-            return kept;
+        if let Some(kept) = all.get(model) {
+            return Arc::clone(kept);
         }
-        all.retain(|_, kept| kept.strong_count() > 0);
+        if all.len() >= MAX_UNHELD {
+            all.retain(|_, kept| Arc::strong_count(kept) > 1);
+        }
         let kept = Arc::new(Kept {
             model: Arc::clone(model),
             slow: self.config.slow_call,
             breaker: Mutex::new(Breaker::new(self.config)),
         });
-        all.insert(Arc::clone(model), Arc::downgrade(&kept));
+        all.insert(Arc::clone(model), Arc::clone(&kept));
         kept
     }
 
     // A std mutex: no await happens while it is held.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Weak<Kept>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Kept>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

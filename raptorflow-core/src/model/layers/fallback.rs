@@ -32,6 +32,7 @@ pub fn may_fall_back(err: &Error) -> bool {
 /// Which errors lead to it is what [`may_fall_back`] says, unless [`when`](Self::when) says otherwise; never one of a
 /// context that is over.
 /// An answer names the model that gave it, so that its cost is that model's.
+/// A model of a name that has failed already is passed over.
 /// When everything fails, the last error is given, with the models that failed before as `failed` in its context.
 ///
 /// # Examples
@@ -145,10 +146,16 @@ impl Falling {
             Err(err) => err,
         };
         let mut name = &self.inner.info().name;
+        let mut tried = vec![name];
         for other in &self.layer.others {
             if !self.may(ctx, &last) {
                 break;
             }
+            // The layer stands before the models that it names as well, and what failed once fails again.
+            if tried.contains(&&other.info().name) {
+                continue;
+            }
+            tried.push(&other.info().name);
             tracing::info!(model = %name, next = %other.info().name, kind = last.kind().code(), "a model failed");
             failed.push_str(if failed.is_empty() { "" } else { ", " });
             failed.push_str(&format!("{name}: {}", last.kind()));
@@ -231,6 +238,14 @@ mod tests {
             .or(named("test:d", Reply::text("Not me.")));
         let answer = desk.answer(layer, &desk.ctx()).await.unwrap();
         assert_eq!((answer.message.text().as_str(), &*answer.model), ("Here.", "test:c"));
+    }
+
+    #[tokio::test]
+    async fn a_model_does_not_fall_back_to_itself() {
+        let desk = Desk::new([Reply::error(down())]).always(Reply::text("Not again."));
+        let layer = FallbackLayer::new().or(desk.model()).or(named("test:b", Reply::text("Here.")));
+        let answer = desk.answer(layer, &desk.ctx()).await.unwrap();
+        assert_eq!((answer.message.text().as_str(), desk.script.requests().len()), ("Here.", 1));
     }
 
     #[tokio::test]

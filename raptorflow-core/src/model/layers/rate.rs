@@ -59,6 +59,7 @@ pub struct Rate {
 #[serde(deny_unknown_fields)]
 struct Form {
     limit: u32,
+    #[serde(rename = "per_seconds", with = "crate::types::seconds")]
     per: Duration,
     #[serde(default = "usual_burst")]
     burst: f64,
@@ -153,6 +154,12 @@ impl Rate {
         Duration::from_micros(self.per)
     }
 
+    /// How much more than the limit a token bucket holds.
+    #[must_use]
+    pub fn burst(&self) -> f64 {
+        self.burst
+    }
+
     /// How many calls are allowed at once after a quiet time.
     #[must_use]
     pub fn capacity(&self) -> u64 {
@@ -192,17 +199,52 @@ impl Rate {
         }
     }
 
-    /// What was taken and not used; exact only for what was taken at the same time.
-    pub(super) fn give_back(&self, cell: &mut Cell, calls: u32) {
+    /// What was taken at a time and not used; nothing where that time is over for the cell.
+    pub(super) fn give_back(&self, cell: &mut Cell, calls: u32, at: u64) {
         match self.algorithm {
             RateAlgorithm::TokenBucket => cell.debt = cell.debt.saturating_sub(u64::from(calls) * self.per),
             RateAlgorithm::SlidingWindow => {
-                let slot = cell.at;
-                let count = cell.count(slot);
-                *count = count.saturating_sub(calls);
+                let slot = (at / self.slot()).min(cell.at);
+                if cell.at - slot < RING as u64 {
+                    let count = cell.count(slot);
+                    *count = count.saturating_sub(calls);
+                }
             }
-            RateAlgorithm::FixedWindow => cell.debt = cell.debt.saturating_sub(u64::from(calls)),
+            RateAlgorithm::FixedWindow if at / self.per >= cell.at => {
+                cell.debt = cell.debt.saturating_sub(u64::from(calls));
+            }
+            RateAlgorithm::FixedWindow => {}
         }
+    }
+
+    /// What was used beyond what was taken; it may be more than the rate allows, and then others wait for longer.
+    pub(super) fn owe(&self, cell: &mut Cell, calls: u32, now: u64) {
+        match self.algorithm {
+            RateAlgorithm::TokenBucket => {
+                cell.debt = cell.debt.saturating_add(u64::from(calls).saturating_mul(self.per));
+            }
+            RateAlgorithm::SlidingWindow => {
+                let slot = self.turn_to(cell, now);
+                let count = cell.count(slot);
+                *count = count.saturating_add(calls);
+            }
+            RateAlgorithm::FixedWindow => {
+                if now / self.per > cell.at {
+                    (cell.at, cell.debt) = (now / self.per, 0);
+                }
+                cell.debt = cell.debt.saturating_add(u64::from(calls));
+            }
+        }
+    }
+
+    /// Turns the slots of a window to a time and gives the slot of it.
+    fn turn_to(&self, cell: &mut Cell, now: u64) -> u64 {
+        let slot = (now / self.slot()).max(cell.at);
+        for passed in (cell.at + 1..=slot).rev().take(RING) {
+            *cell.count(passed) = 0;
+        }
+        cell.at = slot;
+        slot
     }
 
     /// From when on the cell is as good as a new one, in microseconds.
@@ -220,7 +262,7 @@ impl Rate {
         let passed = now.saturating_sub(cell.at);
         cell.debt = cell.debt.saturating_sub(passed.saturating_mul(limit));
         cell.at = cell.at.max(now);
-        let debt = cell.debt + u64::from(calls) * self.per;
+        let debt = cell.debt.saturating_add(u64::from(calls) * self.per);
         let most = self.capacity() * self.per;
         if debt > most {
             return Err((debt - most).div_ceil(limit));
@@ -230,11 +272,7 @@ impl Rate {
     }
 
     fn take_slot(&self, cell: &mut Cell, calls: u32, now: u64) -> Result<(), u64> {
-        let slot = (now / self.slot()).max(cell.at);
-        for passed in (cell.at + 1..=slot).rev().take(RING) {
-            *cell.count(passed) = 0;
-        }
-        cell.at = slot;
+        let slot = self.turn_to(cell, now);
         let held: u64 = cell.slots.iter().map(|count| u64::from(*count)).sum();
         let most = u64::from(self.limit);
         if held + u64::from(calls) <= most {
@@ -258,7 +296,7 @@ impl Rate {
         if period > cell.at {
             (cell.at, cell.debt) = (period, 0);
         }
-        if cell.debt + u64::from(calls) > u64::from(self.limit) {
+        if cell.debt.saturating_add(u64::from(calls)) > u64::from(self.limit) {
             return Err(self.quiet_from(cell).saturating_sub(now));
         }
         cell.debt += u64::from(calls);

@@ -1,27 +1,39 @@
 //! `RateLimitLayer`: keeps the calls of models within rates, by waiting or by saying how long to wait.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll},
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use futures_util::{Stream, StreamExt as _};
 
 use super::{
     rate::Rate,
-    rate_rules::{RateRefusal, RateRules, RateScope, RateSubject},
+    rate_rules::{RateClaim, RateRefusal, RateRules, RateScope, RateSubject, RateUnit},
+    tokens::call_tokens,
 };
 use crate::{
     error::{Error, ErrorKind, Result, Retry},
-    model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place},
+    model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place, StreamPart},
     runtime::Context,
 };
 
 /// The longest wait by default.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Keeps calls within [`RateRules`]: waits until a call is allowed, at most 60 seconds by default.
 ///
 /// A call is one of the context's tenant and principal ([`RateScope::Tenant`], [`RateScope::User`]) to the model
 /// ([`RateScope::Endpoint`]); rules over addresses and keys do not apply here.
 /// What is counted is shared by all models behind the layer and its copies; only `Endpoint` keeps models apart.
+///
+/// A rule over tokens counts before a call what it is expected to take, from the text of the request and an answer of
+/// 1,024 tokens or of the request's bound, and afterwards what the model told.
+/// What is not known counts as it was expected; a call that failed before anything arrived counts no tokens, unless it
+/// ran out of time.
 ///
 /// Where the wait is longer than the longest or than what is left until the context's deadline, the call fails at once
 /// with `RateLimited` and [`Retry::After`], and is not counted.
@@ -79,6 +91,12 @@ impl RateLimitLayer {
         self.longest_wait = wait;
         self
     }
+
+    /// The rules, to see what they refused.
+    #[must_use]
+    pub fn rules(&self) -> &RateRules {
+        &self.rules
+    }
 }
 
 impl Layer for RateLimitLayer {
@@ -98,17 +116,17 @@ struct Limited {
 }
 
 impl Limited {
-    async fn wait(&self, ctx: &Context) -> Result<()> {
+    /// Waits until a call is allowed, and gives what was counted for it.
+    async fn wait(&self, ctx: &Context, tokens: u32) -> Result<RateClaim> {
         let clock = ctx.runtime().clock();
-        let subject = RateSubject {
-            tenant: ctx.tenant().as_str(),
-            user: ctx.principal(),
-            endpoint: Some(&self.inner.info().name),
-            ..RateSubject::default()
-        };
+        let subject = subject(ctx, &self.inner.info().name);
         let mut now = clock.elapsed();
         let patience = now.saturating_add(self.layer.longest_wait);
-        while let Err(refusal) = self.layer.rules.check(&subject, now) {
+        loop {
+            let refusal = match self.layer.rules.claim(&subject, tokens, now) {
+                Ok(claim) => return Ok(claim),
+                Err(refusal) => refusal,
+            };
             let fits = ctx.deadline().is_none_or(|deadline| ctx.now().plus(refusal.after) < deadline);
             if !fits || now.saturating_add(refusal.after) > patience {
                 return Err(self.refuse(refusal));
@@ -116,11 +134,14 @@ impl Limited {
             ctx.bound("model.rate_limit", clock.sleep(refusal.after)).await?;
             now = clock.elapsed();
         }
-        Ok(())
     }
 
     fn refuse(&self, refusal: RateRefusal) -> Error {
-        Error::new(ErrorKind::RateLimited, "model.rate_limit", "a limit on calls was reached")
+        let message = match refusal.unit {
+            RateUnit::Calls => "a limit on calls was reached",
+            RateUnit::Tokens => "a limit on tokens was reached",
+        };
+        Error::new(ErrorKind::RateLimited, "model.rate_limit", message)
             .with("model", &self.inner.info().name)
             .with("scope", refusal.scope)
             .retryable(Retry::After(refusal.after))
@@ -134,7 +155,85 @@ impl ChatModel for Limited {
     }
 
     async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
-        self.wait(ctx).await?;
-        self.inner.stream(ctx, request).await
+        if !self.layer.rules.counts_tokens() {
+            let _claim = self.wait(ctx, 0).await?;
+            return self.inner.stream(ctx, request).await;
+        }
+        let expected = u32::try_from(call_tokens(request)).unwrap_or(u32::MAX);
+        let mut count = Count {
+            claim: Some(self.wait(ctx, expected).await?),
+            rules: self.layer.rules.clone(),
+            ctx: ctx.clone(),
+            model: Arc::clone(&self.inner.info().name),
+            used: None,
+        };
+        match self.inner.stream(ctx, request).await {
+            Ok(parts) => Ok(Box::pin(Counted { parts, count })),
+            Err(err) => {
+                if !matches!(err.kind(), ErrorKind::Timeout | ErrorKind::Cancelled) {
+                    count.used = Some(0);
+                }
+                Err(err)
+            }
+        }
+    }
+}
+
+fn subject<'a>(ctx: &'a Context, model: &'a str) -> RateSubject<'a> {
+    RateSubject {
+        tenant: ctx.tenant().as_str(),
+        user: ctx.principal(),
+        endpoint: Some(model),
+        ..RateSubject::default()
+    }
+}
+
+/// The tokens of one call; they are put right when it is dropped, which is at its end at the latest.
+struct Count {
+    claim: Option<RateClaim>,
+    rules: RateRules,
+    ctx: Context,
+    model: Arc<str>,
+    /// What the model told, if it did.
+    used: Option<u64>,
+}
+
+impl Count {
+    fn settle(&mut self) {
+        if let (Some(claim), Some(used)) = (self.claim.take(), self.used) {
+            let used = u32::try_from(used).unwrap_or(u32::MAX);
+            let now = self.ctx.runtime().clock().elapsed();
+            self.rules.settle(&subject(&self.ctx, &self.model), claim, used, now);
+        }
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+/// The same parts, whose usage is noted.
+struct Counted {
+    parts: ChatStream,
+    count: Count,
+}
+
+impl Stream for Counted {
+    type Item = Result<StreamPart>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = self.parts.poll_next_unpin(cx);
+        match &next {
+            // A model that tells nothing tells zeros.
+            Poll::Ready(Some(Ok(StreamPart::Usage { usage }))) if usage.total_tokens() > 0 => {
+                self.count.used = Some(usage.total_tokens());
+            }
+            // Before the end is told, so that whoever hears of it finds the count right.
+            Poll::Ready(Some(Ok(StreamPart::Finish { .. })) | None) => self.count.settle(),
+            _ => {}
+        }
+        next
     }
 }

@@ -117,9 +117,16 @@ impl RateLimiter {
         }
     }
 
-    /// Takes a call back that was just counted and did not happen.
-    pub(super) fn give_back(&self, key: &str, now: Duration) {
-        self.with_cell(key, micros(now), |rate, cell| rate.give_back(cell, 1));
+    /// Puts right what was counted at an earlier time: so many were used instead.
+    pub(super) fn correct(&self, key: &str, (counted, at): (u32, Duration), used: u32, now: Duration) {
+        let (at, now) = (micros(at), micros(now));
+        self.with_cell(key, now, |rate, cell| {
+            if used < counted {
+                rate.give_back(cell, counted - used, at);
+            } else {
+                rate.owe(cell, used - counted, now);
+            }
+        });
     }
 
     fn with_cell<T>(&self, key: &str, now: u64, work: impl FnOnce(&Rate, &mut Cell) -> T) -> T {

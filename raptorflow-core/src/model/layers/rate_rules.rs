@@ -1,6 +1,13 @@
 //! `RateRules`: several rates at once, each over a scope such as a tenant or a user.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +55,34 @@ impl fmt::Display for RateScope {
     }
 }
 
+/// What a rate counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateUnit {
+    /// Calls.
+    #[default]
+    Calls,
+    /// Tokens, input and output together.
+    Tokens,
+}
+
+impl RateUnit {
+    /// The stable name, in snake case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Tokens => "tokens",
+        }
+    }
+}
+
+impl fmt::Display for RateUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Who calls what; a rule over something that is not named does not apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateSubject<'a> {
@@ -87,6 +122,8 @@ impl RateSubject<'_> {
 pub struct RateRefusal {
     /// The scope of the rule that refused.
     pub scope: RateScope,
+    /// What the rule counts.
+    pub unit: RateUnit,
     /// When it may be asked again; [`Duration::MAX`] when never.
     pub after: Duration,
 }
@@ -112,7 +149,40 @@ pub struct RateRefusal {
 /// # Ok::<(), raptorflow_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct RateRules(Vec<(RateScope, RateLimiter)>);
+pub struct RateRules(Arc<[Rule]>);
+
+#[derive(Clone, Debug)]
+struct Rule {
+    scope: RateScope,
+    unit: RateUnit,
+    limiter: RateLimiter,
+    /// How often it did not allow a call; shared by the copies.
+    refused: Arc<AtomicU64>,
+}
+
+/// What one rule did, as [`RateRules::states`] lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RateStatus {
+    /// Over whom it counts.
+    pub scope: RateScope,
+    /// What it counts.
+    pub unit: RateUnit,
+    /// How many it allows.
+    pub rate: Rate,
+    /// How many keys it remembers now.
+    pub keys: u64,
+    /// How often it did not allow a call, which then waited or failed.
+    pub refused: u64,
+}
+
+/// What was counted for a call before it was made, and is settled when it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "what is not settled counts as it was expected"]
+pub struct RateClaim {
+    tokens: u32,
+    at: Duration,
+}
 
 impl Default for RateRules {
     /// [`Rate::USUAL`] for each user and [`Rate::TOTAL`] for everybody together.
@@ -125,7 +195,7 @@ impl RateRules {
     /// No rule: everything is allowed.
     #[must_use]
     pub fn new() -> Self {
-        Self(Vec::new())
+        Self(Arc::from([]))
     }
 
     /// One rule more; a scope may have several, like 20 a minute and 100 a day.
@@ -134,27 +204,103 @@ impl RateRules {
         self.with_limiter(scope, RateLimiter::new(rate))
     }
 
-    /// One rule more, over a limiter that is shared with somebody else or has another bound.
+    /// One rule more that counts tokens.
     #[must_use]
-    pub fn with_limiter(mut self, scope: RateScope, limiter: RateLimiter) -> Self {
-        self.0.push((scope, limiter));
-        self
+    pub fn with_tokens(self, scope: RateScope, rate: Rate) -> Self {
+        self.and(scope, RateUnit::Tokens, RateLimiter::new(rate))
     }
 
-    /// Counts a call, if every rule allows it.
+    /// One rule more, over a limiter that is shared with somebody else or has another bound.
+    #[must_use]
+    pub fn with_limiter(self, scope: RateScope, limiter: RateLimiter) -> Self {
+        self.and(scope, RateUnit::Calls, limiter)
+    }
+
+    fn and(self, scope: RateScope, unit: RateUnit, limiter: RateLimiter) -> Self {
+        let rule = Rule { scope, unit, limiter, refused: Arc::default() };
+        Self(self.0.iter().cloned().chain([rule]).collect())
+    }
+
+    /// What each rule did, in their order.
+    #[must_use]
+    pub fn states(&self) -> Vec<RateStatus> {
+        let state = |rule: &Rule| RateStatus {
+            scope: rule.scope,
+            unit: rule.unit,
+            rate: rule.limiter.rate(),
+            keys: rule.limiter.keys() as u64,
+            refused: rule.refused.load(Ordering::Relaxed),
+        };
+        self.0.iter().map(state).collect()
+    }
+
+    /// Whether any rule counts tokens.
+    #[must_use]
+    pub fn counts_tokens(&self) -> bool {
+        self.0.iter().any(|rule| rule.unit == RateUnit::Tokens)
+    }
+
+    /// Counts a call, if every rule allows it; rules over tokens let it pass.
     ///
     /// # Errors
     /// The first rule that does not, and its pause; further rules may ask for more when that is over.
     pub fn check(&self, subject: &RateSubject<'_>, now: Duration) -> Result<(), RateRefusal> {
-        for (position, (scope, limiter)) in self.0.iter().enumerate() {
-            if let Some(RateDecision::After(after)) = subject.with_key(*scope, |key| limiter.check(key, now))
-            {
-                for (scope, limiter) in self.0.iter().take(position) {
-                    subject.with_key(*scope, |key| limiter.give_back(key, now));
+        self.claim(subject, 0, now).map(drop)
+    }
+
+    /// Counts a call and the tokens that it is expected to take, if every rule allows both.
+    ///
+    /// A call that is expected to take more than a rule ever allows at once counts as that much, so that it waits for
+    /// a quiet time instead of failing for ever.
+    /// [`RateRules::settle`] puts the count right when it is known what the call took.
+    ///
+    /// # Errors
+    /// As [`RateRules::check`].
+    pub fn claim(
+        &self,
+        subject: &RateSubject<'_>,
+        tokens: u32,
+        now: Duration,
+    ) -> Result<RateClaim, RateRefusal> {
+        let claim = RateClaim { tokens, at: now };
+        for (position, rule) in self.0.iter().enumerate() {
+            let count = rule.count(claim);
+            let decided = subject.with_key(rule.scope, |key| rule.limiter.check_many(key, count, now));
+            if let Some(RateDecision::After(after)) = decided {
+                rule.refused.fetch_add(1, Ordering::Relaxed);
+                for rule in self.0.iter().take(position) {
+                    rule.correct(subject, claim, 0, now);
                 }
-                return Err(RateRefusal { scope: *scope, after });
+                return Err(RateRefusal { scope: rule.scope, unit: rule.unit, after });
             }
         }
-        Ok(())
+        Ok(claim)
+    }
+
+    /// Puts right what was counted, when a call has taken so many tokens; more than expected make those wait who come
+    /// later.
+    pub fn settle(&self, subject: &RateSubject<'_>, claim: RateClaim, tokens: u32, now: Duration) {
+        for rule in self.0.iter().filter(|rule| rule.unit == RateUnit::Tokens) {
+            rule.correct(subject, claim, tokens, now);
+        }
+    }
+}
+
+impl Rule {
+    /// How much of it a call takes.
+    fn count(&self, claim: RateClaim) -> u32 {
+        match self.unit {
+            RateUnit::Calls => 1,
+            RateUnit::Tokens => {
+                claim.tokens.min(u32::try_from(self.limiter.rate().capacity()).unwrap_or(u32::MAX))
+            }
+        }
+    }
+
+    fn correct(&self, subject: &RateSubject<'_>, claim: RateClaim, used: u32, now: Duration) {
+        let count = self.count(claim);
+        if count != used {
+            subject.with_key(self.scope, |key| self.limiter.correct(key, (count, claim.at), used, now));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use super::{
     begun::{Begun, Whole},
@@ -18,6 +19,45 @@ use crate::{
 const ATTEMPTS: u32 = 3;
 /// The longest pause by default.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How a call is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RetryConfig {
+    /// How many tries a call has in all, the first one included; 3 by default, and 0 counts as 1.
+    pub attempts: u32,
+    /// The pause before the second try; 0.5 seconds by default.
+    #[serde(rename = "base_seconds", with = "crate::types::seconds")]
+    pub base: Duration,
+    /// By what the pause grows each time; 2 by default.
+    pub factor: u32,
+    /// The longest pause of its own; 30 seconds by default.
+    #[serde(rename = "max_seconds", with = "crate::types::seconds")]
+    pub max: Duration,
+    /// The random share of the pause, 0 to 1; 1 by default.
+    pub jitter: f64,
+    /// The longest pause that the other side may ask for; 60 seconds by default.
+    #[serde(rename = "longest_pause_seconds", with = "crate::types::seconds")]
+    pub longest_pause: Duration,
+    /// Whether an answer is held back until it is whole; false by default.
+    pub buffered: bool,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        let Backoff { base, factor, max, .. } = Backoff::default();
+        Self {
+            attempts: ATTEMPTS,
+            base,
+            factor,
+            max,
+            jitter: 1.0,
+            longest_pause: LONGEST_PAUSE,
+            buffered: false,
+        }
+    }
+}
 
 /// Tries a call again when its error says that this can help.
 ///
@@ -35,6 +75,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// seen a part of it.
 /// With [`buffered`](Self::buffered) nothing is given on before the answer is whole, and one that breaks off is tried
 /// again as well.
+/// So is an answer that its caller takes only when it is whole; see [`Context::with_whole_answers`].
 ///
 /// A circuit breaker that holds calls back is not waited for; that is up to whoever has nobody else to ask.
 /// Every try has the same idempotency key, since it has the same context.
@@ -64,7 +105,15 @@ pub struct RetryLayer {
 
 impl Default for RetryLayer {
     fn default() -> Self {
-        Self::new(Backoff { jitter: 1.0, ..Backoff::default() })
+        RetryConfig::default().into()
+    }
+}
+
+impl From<RetryConfig> for RetryLayer {
+    fn from(config: RetryConfig) -> Self {
+        let RetryConfig { attempts, base, factor, max, jitter, longest_pause, buffered } = config;
+        let backoff = Backoff { base, factor, max, jitter };
+        Self { backoff, attempts: attempts.max(1), longest_pause, buffered }
     }
 }
 
@@ -161,7 +210,7 @@ struct Retrying {
 
 impl Retrying {
     async fn once(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
-        if self.layer.buffered {
+        if self.layer.buffered || ctx.takes_whole_answers() {
             return Whole::of(&self.inner, ctx, request).await.map(Whole::into_stream);
         }
         Begun::of(&self.inner, ctx, request).await.map(Begun::into_stream)
@@ -266,6 +315,14 @@ mod tests {
         assert_eq!(err.retry(), Retry::Soon);
         assert!(stream.next().await.is_none());
         assert_eq!(desk.script.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_which_nobody_sees_a_part_is_tried_again() {
+        let desk = Desk::new([Reply::text("Here it").in_pieces(4).cut_after(2), Reply::text("Whole.")]);
+        let ctx = desk.ctx();
+        let answer = desk.pauses(desk.answer(steady(), &ctx), &[1]).await.unwrap();
+        assert_eq!(answer.message.text(), "Whole.");
     }
 
     #[tokio::test]

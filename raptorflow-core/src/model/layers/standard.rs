@@ -1,10 +1,9 @@
 //! The layers that an engine puts before every model unless it is told otherwise.
 
+use super::breaker::patient;
 use crate::{
     event::Bus,
-    model::{
-        BreakerConfig, CircuitBreakerLayer, Layers, RetryLayer, TimeoutConfig, TimeoutLayer, TraceLayer,
-    },
+    model::{BreakerConfig, CircuitBreakerLayer, Layers, RetryLayer, TimeoutLayer, TraceLayer},
 };
 
 impl Layers {
@@ -40,6 +39,7 @@ impl Layers {
     }
 }
 
-fn breakers() -> BreakerConfig {
-    BreakerConfig { timeout: TimeoutConfig::default().first, ..BreakerConfig::default() }
+/// The settings of the standard breakers.
+pub(super) fn breakers() -> BreakerConfig {
+    BreakerConfig { timeout: patient(), ..BreakerConfig::default() }
 }

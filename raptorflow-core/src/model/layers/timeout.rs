@@ -24,10 +24,13 @@ use crate::{
 #[non_exhaustive]
 pub struct TimeoutConfig {
     /// Until the first part of the answer; 180 seconds by default, since some models think before they speak.
+    #[serde(rename = "first_seconds", with = "crate::types::seconds")]
     pub first: Duration,
     /// Between two parts of the answer; 60 seconds by default.
+    #[serde(rename = "between_seconds", with = "crate::types::seconds")]
     pub between: Duration,
     /// From the call to the end of the answer; 600 seconds by default.
+    #[serde(rename = "total_seconds", with = "crate::types::seconds")]
     pub total: Duration,
 }
 

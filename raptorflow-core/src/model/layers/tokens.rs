@@ -18,6 +18,15 @@ const PAGE_BYTES: u64 = 50_000;
 /// How many pages a file has that the provider fetches.
 const PAGES: u64 = 10;
 
+/// How many tokens an answer is expected to have when the request does not bound it.
+pub(super) const OUTPUT_TOKENS: u64 = 1024;
+
+/// About how many tokens a call takes: those of its request, and of an answer of usual length or of its bound.
+pub(super) fn call_tokens(request: &ChatRequest) -> u64 {
+    let bound = request.max_output_tokens.map_or(OUTPUT_TOKENS, |bound| OUTPUT_TOKENS.min(bound.into()));
+    request_tokens(request).saturating_add(bound)
+}
+
 /// About how many tokens a request has: those of its JSON, which is a little more than what providers count, with
 /// pictures and files counted by what they show and not by their bytes.
 pub(super) fn request_tokens(request: &ChatRequest) -> u64 {

@@ -147,7 +147,7 @@ async fn changes_are_told_on_the_bus() {
 }
 
 #[tokio::test]
-async fn there_is_one_breaker_for_a_name_as_long_as_the_model_is_held() {
+async fn there_is_one_breaker_for_a_name_also_when_its_models_come_and_go() {
     let desk = Desk::new([]).always(Reply::error(down()));
     let layer = layer();
     let (one, two) = (layer.wrap(desk.model()), layer.clone().wrap(desk.model()));
@@ -155,7 +155,8 @@ async fn there_is_one_breaker_for_a_name_as_long_as_the_model_is_held() {
     assert_eq!(fail(&two, &desk.ctx(), 1).await.get("circuit"), Some("open"));
     assert_eq!(layer.states().len(), 1);
     drop((one, two));
-    assert!(layer.states().is_empty());
+    let again = layer.wrap(desk.model());
+    assert_eq!(fail(&again, &desk.ctx(), 1).await.get("circuit"), Some("open"));
 }
 
 #[tokio::test]

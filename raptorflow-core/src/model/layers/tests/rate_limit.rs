@@ -8,9 +8,11 @@ use super::support::Desk;
 use crate::{
     error::{ErrorKind, Retry},
     model::{
-        ChatModel as _, Layer as _, Model, ModelInfo, Rate, RateLimitLayer, RateRules, RateScope, RateSubject,
+        ChatModel as _, Layer as _, Model, ModelInfo, Rate, RateAlgorithm, RateLimitLayer, RateRules,
+        RateScope, RateSubject, RateUnit,
     },
     testing::{Reply, ScriptedModel},
+    types::Usage,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -122,4 +124,74 @@ async fn cancelling_ends_the_wait_and_counts_nothing() {
     assert!(model.complete(&ctx, &Desk::request()).now_or_never().is_none());
     desk.clock.advance(SECOND * 10);
     assert!(model.complete(&ctx, &Desk::request()).now_or_never().unwrap().is_ok());
+}
+
+/// Every algorithm, with room for so many tokens in ten seconds.
+fn tokens(limit: u32) -> [Rate; 3] {
+    use RateAlgorithm::{FixedWindow, SlidingWindow, TokenBucket};
+    [TokenBucket, SlidingWindow, FixedWindow].map(|algorithm| tenth(limit).with_algorithm(algorithm))
+}
+
+#[test]
+fn tokens_that_were_expected_and_not_used_are_free_again() {
+    for rate in tokens(100) {
+        let rules = RateRules::new().with_tokens(RateScope::Global, rate);
+        let subject = RateSubject::default();
+        let claim = rules.claim(&subject, 90, SECOND).unwrap();
+        let refused = rules.claim(&subject, 20, SECOND).unwrap_err();
+        assert_eq!((refused.scope, refused.unit), (RateScope::Global, RateUnit::Tokens), "{rate:?}");
+        rules.settle(&subject, claim, 50, SECOND);
+        assert!(rules.claim(&subject, 50, SECOND).is_ok(), "{rate:?}");
+        assert!(rules.claim(&subject, 60, SECOND).is_err(), "{rate:?}");
+        assert_eq!(rules.states()[0].refused, 2);
+    }
+}
+
+#[test]
+fn tokens_beyond_what_was_expected_make_others_wait() {
+    for rate in tokens(100) {
+        let rules = RateRules::new().with_tokens(RateScope::Global, rate);
+        let subject = RateSubject::default();
+        let claim = rules.claim(&subject, 10, SECOND).unwrap();
+        rules.settle(&subject, claim, 100, SECOND);
+        assert!(rules.claim(&subject, 60, SECOND).is_err(), "{rate:?}");
+        assert!(rules.claim(&subject, 100, SECOND * 23).is_ok(), "{rate:?}");
+    }
+}
+
+#[test]
+fn a_call_of_more_tokens_than_a_rule_ever_allows_waits_for_a_quiet_time_and_is_made() {
+    for rate in tokens(100) {
+        let rules = RateRules::new().with_tokens(RateScope::Global, rate).with(RateScope::Global, tenth(9));
+        let subject = RateSubject::default();
+        assert!(rules.claim(&subject, 5_000, SECOND).is_ok(), "{rate:?}");
+        assert!(rules.claim(&subject, 5_000, SECOND).unwrap_err().after < Duration::MAX);
+        assert!(rules.check(&subject, SECOND).is_ok(), "a call alone takes no tokens");
+    }
+}
+
+#[tokio::test]
+async fn the_layer_counts_what_the_model_told() {
+    // The request and an answer of usual length are expected to take a little more than 1,024 tokens.
+    let rate = Rate::new(2_000, SECOND * 10).unwrap().with_burst(1.0);
+    let layer = || RateLimitLayer::new(RateRules::new().with_tokens(RateScope::Endpoint, rate));
+    for (first, second) in [
+        (Reply::text("Short.").with_usage(Usage::new(30, 5)), true),
+        (Reply::error(super::support::down()), true),
+        (Reply::text("Unknown."), false),
+        (Reply::text("Long.").with_usage(Usage::new(900, 900)), false),
+    ] {
+        let desk = Desk::new([first]).always(Reply::text("Here."));
+        let ctx = desk.ctx();
+        let model = layer().with_longest_wait(Duration::ZERO).wrap(desk.model());
+        let _ = model.complete(&ctx, &Desk::request()).await;
+        let answer = model.complete(&ctx, &Desk::request()).await;
+        assert_eq!(answer.is_ok(), second, "{answer:?}");
+        if let Err(err) = answer {
+            assert_eq!(
+                (err.kind(), err.message()),
+                (ErrorKind::RateLimited, "a limit on tokens was reached")
+            );
+        }
+    }
 }

@@ -34,6 +34,8 @@ mod prose {
     mod start {}
     #[doc = include_str!("../docs/guide/operations.md")]
     mod operations {}
+    #[doc = include_str!("../docs/guide/skills.md")]
+    mod skills {}
     #[doc = include_str!("../docs/guide/workflows.md")]
     mod workflows {}
     #[doc = include_str!("../docs/guide/budgets.md")]

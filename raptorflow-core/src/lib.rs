@@ -20,6 +20,7 @@ pub mod journal;
 pub mod model;
 
 pub mod rag;
+pub mod skill;
 pub mod tool;
 
 pub mod agent;

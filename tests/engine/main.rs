@@ -18,6 +18,7 @@ mod knowledge_base;
 mod layers;
 mod orchestration;
 mod ownership;
+mod pack_skills;
 mod packs;
 mod partial_json;
 mod privacy;

@@ -4,8 +4,12 @@ use libtest_mimic::{Arguments, Trial};
 
 mod argument_validation;
 mod event_stream;
+mod skills;
+mod templates;
 
 fn main() {
-    let trials: Vec<Trial> = vec![argument_validation::trial(), event_stream::trial()];
+    let mut trials: Vec<Trial> =
+        vec![argument_validation::trial(), event_stream::trial(), templates::trial()];
+    trials.extend(skills::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::types::{Document, Media, Message, Part, Passage};
+use crate::types::{Document, Media, Message, Part, Passage, contained};
 
 /// A piece of what a user says.
 pub(crate) enum Piece<'a> {
@@ -119,21 +119,6 @@ fn attribute(text: &str) -> String {
             c => escaped.push(c),
         }
     }
-    escaped
-}
-
-/// Escapes only a `<` that begins such a tag: code and quotes stay as they are, so that they can be quoted.
-fn contained(text: &str, tag: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('<') {
-        escaped.push_str(before);
-        let name = after.trim_start_matches(|c: char| c == '/' || c.is_whitespace() || c.is_control());
-        let is_tag = name.get(..tag.len()).is_some_and(|name| name.eq_ignore_ascii_case(tag));
-        escaped.push_str(if is_tag { "&lt;" } else { "<" });
-        rest = after;
-    }
-    escaped.push_str(rest);
     escaped
 }
 

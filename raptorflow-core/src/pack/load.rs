@@ -1,4 +1,4 @@
-//! Reads a folder of teams and agents; every file is read, and every problem is reported with its place.
+//! Reads a folder of teams, agents and skills; every file is read, and every problem is reported with its place.
 
 use std::{
     collections::BTreeMap,
@@ -16,12 +16,14 @@ use crate::{
     event::Channel,
     orchestrator::TeamSpec,
     pack::{
-        Manifest,
+        Manifest, SkillCase,
         place::Place,
-        refs,
-        validate::{Files, validate},
+        refs, skills,
+        skills::Skills,
+        validate::{Files, check_skill_counts, validate},
     },
-    types::{Diagnostic, Diagnostics, Schema},
+    skill::{Skill, SkillId},
+    types::{Diagnostic, Diagnostics, Schema, Severity},
 };
 
 /// The largest file that a pack may have, in bytes.
@@ -74,6 +76,8 @@ pub struct Pack {
     pub(super) manifest: Manifest,
     pub(super) teams: Vec<(TeamSpec, AgentSpec)>,
     pub(super) agents: Vec<AgentSpec>,
+    pub(super) skills: Vec<Skill>,
+    pub(super) cases: BTreeMap<SkillId, Vec<SkillCase>>,
 }
 
 /// A spec and the file that it came from.
@@ -148,7 +152,10 @@ impl Pack {
             agents.extend(reader.folder(&sub));
         }
         let mut problems = reader.problems;
-        let files = if problems.is_empty() { Files::All } else { Files::Some };
+        let Skills { skills, cases, problems: of_skills } = skills::read(folder);
+        let all_skills = of_skills.iter().all(|problem| problem.severity == Severity::Warning);
+        let files = if problems.is_empty() && all_skills { Files::All } else { Files::Some };
+        problems.extend(of_skills);
         for team in &mut teams {
             team.value.supervisor.domain = Some(Arc::from(team.value.name.as_str()));
             let place = Place::new(&team.file, &team.text).below(SUPERVISOR);
@@ -160,6 +167,10 @@ impl Pack {
         }
         let Some(manifest) = manifest else { return (None, problems) };
         problems.extend(validate(&manifest, &teams, &agents, files));
+        if files == Files::All {
+            let found = (skills.len(), cases.values().map(Vec::len).sum());
+            problems.extend(check_skill_counts(&manifest, found));
+        }
         let retrieval = manifest.value.defaults.retrieval;
         let with_defaults = |mut spec: AgentSpec| {
             spec.retrieval = spec.retrieval.or(retrieval);
@@ -170,7 +181,7 @@ impl Pack {
             .into_iter()
             .map(|found| found.value.split())
             .map(|(team, lead)| (team, with_defaults(lead)));
-        (Some(Self { manifest: manifest.value, teams: teams.collect(), agents }), problems)
+        (Some(Self { manifest: manifest.value, teams: teams.collect(), agents, skills, cases }), problems)
     }
 
     /// What the pack is.
@@ -189,6 +200,18 @@ impl Pack {
     #[must_use]
     pub fn agents(&self) -> &[AgentSpec] {
         &self.agents
+    }
+
+    /// Its skills, by id; a host puts those that it wants into a registry of its own.
+    #[must_use]
+    pub fn skills(&self) -> &[Skill] {
+        &self.skills
+    }
+
+    /// The cases that a skill is judged by; none for one that the pack does not have.
+    #[must_use]
+    pub fn skill_cases(&self, id: &SkillId) -> &[SkillCase] {
+        self.cases.get(id).map(Vec::as_slice).unwrap_or_default()
     }
 }
 

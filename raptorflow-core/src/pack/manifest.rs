@@ -16,6 +16,12 @@ pub struct Contents {
     pub supervisors: usize,
     /// Capabilities of all supervisors and agents.
     pub capabilities: usize,
+    /// Skills under `skills`; none when it is not said.
+    #[serde(default)]
+    pub skills: usize,
+    /// Cases under `evals/skills`; none when it is not said.
+    #[serde(default)]
+    pub skill_cases: usize,
 }
 
 /// What agents have that say nothing else.

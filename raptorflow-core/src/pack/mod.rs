@@ -1,4 +1,4 @@
-//! Packs: domains as data. A folder of teams and agents is read, checked and registered, all or nothing.
+//! Packs: domains as data. A folder of teams, agents and skills is read, checked and registered, all or nothing.
 //!
 //! Row 12 of the house.
 
@@ -7,7 +7,9 @@ mod load;
 mod manifest;
 mod place;
 mod refs;
+mod skills;
 mod validate;
 
 pub use load::Pack;
 pub use manifest::{Contents, Defaults, Manifest};
+pub use skills::SkillCase;

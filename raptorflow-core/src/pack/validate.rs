@@ -167,3 +167,16 @@ fn check_contents(
         problems.push(place.problem("domains", "", "no_domain", message));
     }
 }
+
+/// What the manifest counts of skills and their cases is what there is.
+pub(super) fn check_skill_counts(manifest: &Found<Manifest>, found: (usize, usize)) -> Vec<Diagnostic> {
+    let (contents, place) = (manifest.value.contents, manifest.place().below("[contents]"));
+    let counts = [("skills", contents.skills, found.0), ("skill_cases", contents.skill_cases, found.1)];
+    let differ = counts.into_iter().filter(|(_, said, found)| said != found);
+    differ
+        .map(|(what, said, found)| {
+            let message = format!("the manifest says {said} {what}, the pack has {found}");
+            place.problem(what, "", "wrong_count", message)
+        })
+        .collect()
+}

@@ -4,6 +4,7 @@
 //! Nothing here does I/O, reads the time or holds a lock.
 
 mod content;
+mod delimit;
 mod diagnostic;
 mod digest;
 mod finish;
@@ -18,6 +19,7 @@ mod tool;
 mod usage;
 
 pub use content::{Message, Part, Passage, Role};
+pub(crate) use delimit::contained;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use digest::Digest;
 pub use finish::{Finish, Limit};

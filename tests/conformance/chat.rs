@@ -19,13 +19,31 @@ use raptorflow_core::{
 };
 use serde_json::{Value, json};
 
+#[cfg(feature = "genai")]
+use raptorflow_core::model::{GenaiConfig, GenaiModel, GenaiProvider};
+
 use crate::backends::Backend;
 
 const REMOTE: &[&str] = &["breaks_off", "hangs", "notices", "asks_to_wait"];
 
-pub(crate) fn backends() -> [Backend<ChatSubject>; 5] {
+pub(crate) fn backends() -> Vec<Backend<ChatSubject>> {
     let backend = |name, fresh| Backend { contract: "chat", name, fresh };
-    [
+    vec![
+        #[cfg(feature = "genai")]
+        backend("gemini", || {
+            Ok(ChatSubject::new(REMOTE, |runtime, situation| async move {
+                let said = |text: &str, reason: Option<&str>| {
+                    json!({"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": reason}],
+                        "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 3}})
+                };
+                let begin = ServerReply::data([said("It is ", None)]);
+                let whole = ServerReply::data([said("It is ", None), said("true.", Some("STOP"))]);
+                let server = server(&runtime, situation, whole, begin).await?;
+                let config = GenaiConfig::new(GenaiProvider::Gemini, "gemini-test").at(server.url());
+                let model = GenaiModel::new(config, Secret::new("key"), &ReqwestClient::default())?;
+                Ok(place(Model::new(model), server))
+            }))
+        }),
         backend("offline", || Ok(ChatSubject::new(&["limited"], |_, _| async { Ok(offline()) }))),
         backend("scripted", || {
             let offers = &["breaks_off", "hangs", "asks_to_wait", "limited"];

@@ -11,6 +11,8 @@ mod anthropic;
 mod cassette;
 mod embeddings;
 mod failures;
+#[cfg(feature = "genai")]
+mod genai;
 mod media;
 mod network;
 mod openai;

@@ -181,15 +181,15 @@ fn of(root: &Path, group: Group) -> Vec<Step> {
     match group {
         Group::Fmt => vec![cargo(&["fmt", "--all", "--", "--check"])],
         Group::Clippy => vec![cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])],
-        Group::Features => vec![cargo(&[
-            "clippy",
-            "--package",
-            "raptorflow-core",
-            "--no-default-features",
-            "--",
-            "-D",
-            "warnings",
-        ])],
+        Group::Features => {
+            let of = |features: &[&str]| {
+                let core = ["clippy", "--package", "raptorflow-core"];
+                cargo(&[core.as_slice(), features, &["--", "-D", "warnings"]].concat())
+            };
+            let mut heavy = of(&["--features", "model-genai"]);
+            heavy.name = "genai";
+            vec![of(&["--no-default-features"]), heavy]
+        }
         Group::Tidy => {
             // The same packages as the Rust group, so that both share one build.
             let arguments = [rust_packages(root).as_slice(), &["--test", "tidy"]].concat();
@@ -283,7 +283,7 @@ fn mock_ai_api(root: &Path, group: Group) -> (Vec<Step>, Option<PathBuf>) {
     (steps, Some(folder))
 }
 
-/// The steps that chat with every server that others wrote, from Rust and from Python.
+/// The steps that chat with every server that others wrote, from Rust and from Python, and through their crate.
 pub(crate) fn third_party(root: &Path) -> Vec<Step> {
     let folder = target(root).join("xtask").join("litellm");
     let (stamp, python) = (folder.join("installed"), folder.join("bin").join("python"));
@@ -297,6 +297,14 @@ pub(crate) fn third_party(root: &Path) -> Vec<Step> {
         steps.push(install.within(HALF_HOUR));
     }
     let test = ["test", "--package", "raptorflow-tests", "--test", "conformance", "--", "third_party"];
+    // A build of its own, because the crate behind it brings many others.
+    let genai = ["test", "--package", "raptorflow-tests", "--features", "genai", "--test"];
+    let genai = |more: &[&'static str]| [genai.as_slice(), more].concat();
+    let tests = [
+        Step::new(Group::Rust, "genai", root, "cargo", genai(&["providers", "genai"])),
+        Step::new(Group::Rust, "gemini", root, "cargo", genai(&["conformance", "--", "chat::gemini"])),
+    ];
+    steps.extend(tests.map(|test| test.within(HALF_HOUR).counted(Runner::Cargo)));
     let tests = [
         Step::new(Group::Rust, "third-party", root, "cargo", test).within(HALF_HOUR).counted(Runner::Cargo),
         Step::new(

@@ -25,11 +25,13 @@ mod settings;
 mod sse;
 mod stream;
 mod structured;
-#[cfg(any(feature = "model-openai", feature = "model-anthropic"))]
+#[cfg(any(feature = "model-openai", feature = "model-anthropic", feature = "model-genai"))]
 mod wording;
 
 #[cfg(feature = "model-anthropic")]
 pub use backends::anthropic::{AnthropicConfig, AnthropicModel};
+#[cfg(feature = "model-genai")]
+pub use backends::genai::{GenaiConfig, GenaiModel, GenaiProvider};
 #[cfg(feature = "model-openai")]
 pub use backends::openai::{LimitField, OpenAiApi, OpenAiConfig, OpenAiModel, Structured};
 pub use backends::{canned::CannedModel, function::FunctionModel, offline::OfflineModel};

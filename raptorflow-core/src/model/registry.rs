@@ -10,6 +10,8 @@ use async_trait::async_trait;
 
 #[cfg(feature = "model-anthropic")]
 use crate::model::backends::anthropic::AnthropicFactory;
+#[cfg(feature = "model-genai")]
+use crate::model::backends::genai::GenaiFactory;
 #[cfg(feature = "model-openai")]
 use crate::model::backends::openai::OpenAiFactory;
 #[cfg(feature = "http")]
@@ -65,8 +67,8 @@ pub trait ModelFactory: Debug + Send + Sync + 'static {
 
 /// Names to models; cloning shares what is registered and opened.
 ///
-/// The default knows `offline`, and with their features `openai`, `ollama`, `deepseek` and `anthropic`, and reads
-/// keys from the environment when a model is opened.
+/// The default knows `offline`, and with their features `openai`, `ollama`, `deepseek`, `anthropic`, and `gemini`,
+/// `vertex`, `bedrock`, `cohere` and `groq`, and reads keys from the environment when a model is opened.
 /// Nothing is read or sent before that.
 ///
 /// ```
@@ -105,6 +107,11 @@ impl Default for ModelRegistry {
         registry.write_providers().insert("offline".to_owned(), offline);
         #[cfg(feature = "http")]
         let registry = registry.with_http(Arc::new(ReqwestClient::default()));
+        #[cfg(feature = "model-genai")]
+        for (name, factory) in GenaiFactory::all() {
+            let factory: Arc<dyn ModelFactory> = Arc::new(factory);
+            registry.write_providers().insert(name.to_owned(), factory);
+        }
         registry
     }
 }

@@ -13,4 +13,6 @@ pub use client::{HttpBody, HttpClient, HttpRequest, HttpResponse};
 pub(crate) use endpoint::{Endpoint, Extras, check_tools};
 pub(crate) use events::{Dialect, answer_parts};
 pub(crate) use status::{Origin, provider_error};
+#[cfg(feature = "model-genai")]
+pub(crate) use transport::refused;
 pub use transport::{HttpConfig, ReqwestClient};

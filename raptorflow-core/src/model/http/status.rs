@@ -93,6 +93,13 @@ impl Origin {
         })
     }
 
+    /// An error that the provider sent inside of a stream.
+    #[cfg(feature = "model-genai")]
+    pub(crate) fn told(&self, body: &Value) -> Error {
+        let told = Told::read(body);
+        provider_error(self, &told.code, &told.message)
+    }
+
     async fn refused(&self, ctx: &Context, content_type: &str, response: HttpResponse) -> Error {
         let status = response.status;
         let pause = retry_after(ctx, &response);

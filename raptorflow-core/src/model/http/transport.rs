@@ -82,6 +82,15 @@ impl ReqwestClient {
         Self(Arc::new(Inner { config, clients: Default::default() }))
     }
 
+    /// The host of an address and a client that reaches it.
+    #[cfg(feature = "model-genai")]
+    pub(crate) fn reach(&self, address: &str) -> Result<(String, Client)> {
+        let url = Url::parse(address).map_err(|err| {
+            Error::new(ErrorKind::InvalidInput, "http.post", "not an address").caused_by(err)
+        })?;
+        Ok((host_of(&url), self.client(&url)?.clone()))
+    }
+
     fn client(&self, url: &Url) -> Result<&Client> {
         let reach = match url.scheme() {
             "http" if is_local(url) => Reach::Local,
@@ -186,7 +195,7 @@ fn header_value(name: &str, text: &str) -> Result<reqwest::header::HeaderValue> 
 }
 
 /// What a failure of the connection means; the address is left out of the cause, since a query may hold a key.
-fn refused(err: reqwest::Error, host: &str) -> Error {
+pub(crate) fn refused(err: reqwest::Error, host: &str) -> Error {
     let err = err.without_url();
     let trouble = trouble(&err);
     let (kind, message, retry) = if let Some((message, retry)) = trouble {

@@ -201,6 +201,28 @@ export declare class NativeRun {
   outcome(): Promise<string>
 }
 
+/** A folder of skills. */
+export declare class NativeSkills {
+  /** Reads a folder in which every skill has to be usable. */
+  static load(folder: string): Promise<NativeSkills>
+  /** Reads a folder and leaves out what is not usable. */
+  static open(folder: string): Promise<NativeSkills>
+  /** Reads the folder again. */
+  reload(): Promise<string>
+  /** One entry for each skill, as JSON. */
+  list(): string
+  /** What a skill says of itself, as JSON. */
+  spec(id: string): string
+  /** The JSON Schemas of a skill's inputs and its output. */
+  schemas(id: string): string
+  /** The messages of a skill for these inputs, both JSON. */
+  render(id: string, inputs: string): string
+  /** The types of every skill in a language, given as JSON. */
+  types(language: string): string
+  /** Everything that was wrong when the folder was read last, as JSON. */
+  diagnostics(): string
+}
+
 /** A subscription that gives one batch each time it is asked to. */
 export declare class NativeSubscription {
   /** Asks for the next batch, which is delivered; the process may end meanwhile. */

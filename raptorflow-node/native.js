@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { Callback, Cancellation, EmbedCallback, NativeAgent, NativeAnswer, NativeEmbedder, NativeEngine, NativeKnowledgeBase, NativePack, NativeReport, NativeRun, NativeSubscription, NativeTool } = nativeBinding
+const { Callback, Cancellation, EmbedCallback, NativeAgent, NativeAnswer, NativeEmbedder, NativeEngine, NativeKnowledgeBase, NativePack, NativeReport, NativeRun, NativeSkills, NativeSubscription, NativeTool } = nativeBinding
 export { Callback }
 export { Cancellation }
 export { EmbedCallback }
@@ -785,6 +785,7 @@ export { NativeKnowledgeBase }
 export { NativePack }
 export { NativeReport }
 export { NativeRun }
+export { NativeSkills }
 export { NativeSubscription }
 export { NativeTool }
 export const __napiBindingTarget = __napiLoadedBindingTarget

@@ -21,4 +21,5 @@ mod money;
 mod pack;
 mod rag;
 mod run;
+mod skill;
 mod upkeep;

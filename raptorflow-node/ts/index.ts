@@ -84,6 +84,7 @@ export type {
   Retry as RetryOptions,
   Timeout,
 } from './settings.js'
+export { type SkillReload, SkillRegistry, type SkillSummary, type TypeLanguage } from './skill.js'
 export {
   type Anomaly,
   type Balance,

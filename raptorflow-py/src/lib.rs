@@ -15,6 +15,7 @@ mod money;
 mod rag;
 mod run;
 mod runtime;
+mod skill;
 mod state;
 mod upkeep;
 mod wake;
@@ -32,5 +33,6 @@ mod _raptorflow {
         money::text_tokens,
         rag::{Embedder, KnowledgeBase, load, vector_dimension},
         run::{Run, Stream},
+        skill::SkillRegistry,
     };
 }

@@ -37,6 +37,7 @@ from ._pack import Pack
 from ._rag import KnowledgeBase, load_folder
 from ._raptorflow import Context, Event, text_tokens
 from ._run import Run, Stream
+from ._skill import SkillRegistry
 from ._tool import Tool, tool
 from ._workflow import Workflow
 from .errors import (
@@ -110,6 +111,7 @@ __all__ = [
     "Run",
     "RunPage",
     "RunSummary",
+    "SkillRegistry",
     "Stream",
     "Subscription",
     "TimeoutError",

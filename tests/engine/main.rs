@@ -25,6 +25,7 @@ mod privacy;
 mod public_api;
 mod questions;
 mod retrieval;
+mod review;
 mod routing;
 mod support;
 mod team_time;

@@ -13,6 +13,7 @@ mod function;
 mod llm;
 mod matching;
 mod registry;
+pub mod review;
 mod run;
 mod session;
 mod spec;

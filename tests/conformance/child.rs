@@ -88,13 +88,14 @@ pub(crate) struct Started {
 }
 
 impl Started {
+    /// Appends to a file.
     pub(crate) fn on(file: &Path, appends: usize) -> Self {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .env(FILE, file)
-            .env(APPENDS, appends.to_string())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env::current_exe().unwrap());
+        Self::running(command.env(FILE, file).env(APPENDS, appends.to_string()))
+    }
+
+    pub(crate) fn running(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
     }

@@ -18,6 +18,7 @@ mod postgres;
 mod restart;
 #[cfg(unix)]
 mod runs;
+mod spending;
 mod sqlite;
 mod third_party;
 mod upkeep;
@@ -30,10 +31,14 @@ fn main() -> ExitCode {
     if let Some(job) = child::Job::of_this_process() {
         return job.run();
     }
+    if let Some(payer) = spending::Payer::of_this_process() {
+        return payer.run();
+    }
     let required = env::var("RAPTORFLOW_REQUIRE").unwrap_or_default();
     let mut trials = backends::trials(&required);
     trials.extend(model::trials());
     trials.extend(sqlite::trials());
+    trials.extend(spending::trials());
     #[cfg(unix)]
     for of in [postgres::trials, restart::trials, runs::trials] {
         trials.extend(of(&required));

@@ -27,6 +27,8 @@ const BUSY_ARRIVALS: (usize, usize) = (512, 512 << 10);
 /// Beside it, how many commits go by between two looks at the length of the log.
 const CALM_LOG: (i64, usize) = (64, 8);
 const BUSY_LOG: (i64, usize) = (1000, 64);
+/// Where nobody waits for the disk but the copy itself, and many write: 32 MiB of log.
+const LOOSE_LOG: (i64, usize) = (8192, 256);
 /// How much of the log's file stays when the log begins anew.
 const KEEP_LITTLE: &str = "PRAGMA journal_size_limit = 300000";
 const KEEP_ALL: &str = "PRAGMA journal_size_limit = -1";
@@ -144,7 +146,11 @@ impl Session {
 
     /// How many pages the log may have, and how many commits go by between two looks at it.
     fn log(&self) -> (i64, usize) {
-        if self.durability == Durability::Sync && self.load < BUSY { CALM_LOG } else { BUSY_LOG }
+        match (self.durability, self.load < BUSY) {
+            (Durability::Sync, true) => CALM_LOG,
+            (Durability::Sync, false) | (_, true) => BUSY_LOG,
+            (_, false) => LOOSE_LOG,
+        }
     }
 
     /// Writes the file anew without bytes of rows that are gone.

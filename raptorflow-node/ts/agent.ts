@@ -26,6 +26,8 @@ export interface Limits {
   readonly steps?: number
   /** Calls of tools; 64 by default. */
   readonly toolCalls?: number
+  /** How often one tool may be called with the same arguments in a row; 3 by default. */
+  readonly repeatedCalls?: number
   /** Input and output tokens of all calls together; no bound by default. */
   readonly tokens?: number
   /** How often an answer that does not fit its schema is sent back; 1 by default. */

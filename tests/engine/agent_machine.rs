@@ -140,6 +140,9 @@ fn each_bound_ends_the_run_with_what_there_is() {
         "2",
         Limit::ToolCalls,
     );
+    let again = |text| asked_for(text, &["a"]);
+    check(json!({}), vec![again("1"), again("2"), again("3"), again("4")], "4", Limit::RepeatedCalls);
+    check(json!({ "repeated_calls": 1 }), vec![again("1"), again("2")], "2", Limit::RepeatedCalls);
     check(json!({ "steps": 1, "repairs": 5 }), vec![said("no JSON")], "no JSON", Limit::Steps);
     let Fact::ModelResponded { model, message, usage, cost, .. } = said("{\"cut\":") else { panic!() };
     let cut = Fact::ModelResponded { model, message, usage, cost, truncated: true };

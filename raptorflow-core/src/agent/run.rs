@@ -338,9 +338,16 @@ impl AgentRun {
         tell_calls_apart(&mut message);
         let calls: Vec<ToolCall> = message.tool_calls().cloned().collect();
         let wanted = u32::try_from(calls.len()).unwrap_or(u32::MAX);
-        if self.tool_calls.saturating_add(wanted) > self.limits.tool_calls {
+        let reached = if self.tool_calls.saturating_add(wanted) > self.limits.tool_calls {
+            Some(Limit::ToolCalls)
+        } else if self.repeats(&calls) > self.limits.repeated_calls {
+            Some(Limit::RepeatedCalls)
+        } else {
+            None
+        };
+        if let Some(limit) = reached {
             let output = Value::String(message.text());
-            self.phase = Phase::Done { output, finish: Finish::Limited(Limit::ToolCalls) };
+            self.phase = Phase::Done { output, finish: Finish::Limited(limit) };
             return Ok(());
         }
         self.tool_calls += wanted;
@@ -348,6 +355,22 @@ impl AgentRun {
         let results = vec![None; calls.len()];
         self.phase = Phase::Tools { calls, results };
         Ok(())
+    }
+
+    /// How often a call among new ones came in a row, those before them included.
+    ///
+    /// The conversation has them all, so that nothing else has to be stored.
+    fn repeats(&self, calls: &[ToolCall]) -> u32 {
+        let before = self.request.messages.iter().flat_map(Message::tool_calls);
+        let (mut last, mut count, mut most): (Option<&ToolCall>, u32, u32) = (None, 0, 0);
+        // What came before was within the bound, so the whole conversation may be looked at.
+        for call in before.chain(calls) {
+            let same = last.is_some_and(|it| it.name == call.name && it.arguments == call.arguments);
+            count = if same { count.saturating_add(1) } else { 1 };
+            most = most.max(count);
+            last = Some(call);
+        }
+        most
     }
 
     fn return_tool(&mut self, result: ToolResult) -> Result<()> {

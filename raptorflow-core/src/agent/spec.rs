@@ -57,6 +57,8 @@ pub struct Limits {
     pub steps: u32,
     /// Calls of tools; 64 by default.
     pub tool_calls: u32,
+    /// How often one tool may be called with the same arguments in a row; 3 by default.
+    pub repeated_calls: u32,
     /// Input and output tokens of all calls together; no bound by default.
     pub tokens: Option<u64>,
     /// How often an answer that does not fit its schema is sent back; 1 by default.
@@ -67,7 +69,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { steps: 16, tool_calls: 64, tokens: None, repairs: 1, seconds: None }
+        Self { steps: 16, tool_calls: 64, repeated_calls: 3, tokens: None, repairs: 1, seconds: None }
     }
 }
 

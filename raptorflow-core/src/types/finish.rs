@@ -15,6 +15,8 @@ pub enum Limit {
     Tokens,
     /// The model's own longest answer.
     Length,
+    /// The same call of a tool, again and again.
+    RepeatedCalls,
 }
 
 /// How a run ended.

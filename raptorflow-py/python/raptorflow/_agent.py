@@ -36,6 +36,8 @@ class Limits(TypedDict, total=False):
     """Calls of the model; 16 by default."""
     tool_calls: int
     """Calls of tools; 64 by default."""
+    repeated_calls: int
+    """How often one tool may be called with the same arguments in a row; 3 by default."""
     tokens: int
     """Input and output tokens together; no bound by default."""
     repairs: int

@@ -134,12 +134,8 @@ fn each_bound_ends_the_run_with_what_there_is() {
     check(json!({ "steps": 1 }), vec![asked_for("so far", &["a"])], "so far", Limit::Steps);
     check(json!({ "steps": 2 }), vec![asked_for("1", &["a"]), asked_for("2", &["a"])], "2", Limit::Steps);
     check(json!({ "tokens": 11 }), vec![asked_for("so far", &["a"])], "so far", Limit::Tokens);
-    check(
-        json!({ "tool_calls": 2 }),
-        vec![asked_for("1", &["a"]), asked_for("2", &["b", "c"])],
-        "2",
-        Limit::ToolCalls,
-    );
+    let three = vec![asked_for("1", &["a"]), asked_for("2", &["b", "c"])];
+    check(json!({ "tool_calls": 2 }), three, "2", Limit::ToolCalls);
     let again = |text| asked_for(text, &["a"]);
     check(json!({}), vec![again("1"), again("2"), again("3"), again("4")], "4", Limit::RepeatedCalls);
     check(json!({ "repeated_calls": 1 }), vec![again("1"), again("2")], "2", Limit::RepeatedCalls);

@@ -5,6 +5,7 @@
 //! `session` has its connection, its transactions and what is done between them, and `known` what it remembers.
 //! `write`, `append`, `lease` and `erase` hold what each call does inside the transaction.
 //! Reads run on the connections of `readers`, with the statements of `read`.
+//! `copier` copies the write-ahead log to the database while others write.
 //! `open` makes connections and checks the format, and `migrate` brings older files to it.
 //! `checksum` covers one row, `seal` all of them, and `verify` compares both when a file is opened.
 //! `fault` maps errors of SQLite.
@@ -12,6 +13,7 @@
 mod append;
 mod checksum;
 mod config;
+mod copier;
 mod erase;
 mod fault;
 mod known;

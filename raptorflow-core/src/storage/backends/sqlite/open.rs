@@ -40,6 +40,17 @@ pub(super) fn reader(config: &SqliteConfig) -> Result<Connection> {
     Ok(conn)
 }
 
+/// Opens a connection for copying the write-ahead log; the writer's exists already.
+pub(super) fn copier(config: &SqliteConfig) -> Result<Connection> {
+    let conn = connect(config, OpenFlags::empty()).map_err(|err| with_path(err, &config.path))?;
+    synchronize(&conn, config)?;
+    // The writer's does it at the end.
+    copies_at_close(&conn, false)?;
+    // A connection that has read nothing does not know that there is a log.
+    verify::has_tables(&conn)?;
+    Ok(conn)
+}
+
 fn connect(config: &SqliteConfig, more: OpenFlags) -> Result<Connection> {
     // One thread at a time holds a connection, so SQLite's own lock around it is not needed.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
@@ -52,6 +63,16 @@ fn connect(config: &SqliteConfig, more: OpenFlags) -> Result<Connection> {
     Ok(conn)
 }
 
+/// How far the disk is waited for.
+fn synchronize(conn: &Connection, config: &SqliteConfig) -> Result<()> {
+    let synchronous = match config.durability {
+        Durability::Sync => "FULL",
+        Durability::Buffered => "NORMAL",
+        Durability::None => "OFF",
+    };
+    conn.pragma_update(None, "synchronous", synchronous).or_fault(OPERATION)
+}
+
 fn prepare(conn: &mut Connection, config: &SqliteConfig) -> Result<()> {
     // A file that is refused stays as it is: the last connection to it would copy its write-ahead log, good or not.
     copies_at_close(conn, false)?;
@@ -62,12 +83,7 @@ fn prepare(conn: &mut Connection, config: &SqliteConfig) -> Result<()> {
         verify::check(conn, config).map_err(unreadable)?;
     }
     write_ahead(conn)?;
-    let synchronous = match config.durability {
-        Durability::Sync => "FULL",
-        Durability::Buffered => "NORMAL",
-        Durability::None => "OFF",
-    };
-    conn.pragma_update(None, "synchronous", synchronous).or_fault(OPERATION)?;
+    synchronize(conn, config)?;
     // The session says when: not while somebody waits for the commit.
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(())).or_fault(OPERATION)?;
     match format {

@@ -116,27 +116,30 @@ impl Session {
         outcomes.inspect_err(|_| self.abandon())
     }
 
-    /// Whether it is time for [`Session::upkeep`].
+    /// Whether it is time for [`Session::tidy`].
     pub(super) fn needs_upkeep(&self) -> bool {
         self.commits >= self.log().1 || self.many_arrivals()
     }
 
-    /// Moves new records and copies the log to the database, if it is time.
+    /// Moves new records, if it is time, and says whether the log has become long; see [`Session::copy_log`].
     ///
     /// What is acknowledged does not need it, so an error is told to nobody but the log of the program, and the next
     /// commit tries again.
-    pub(super) fn upkeep(&mut self) {
-        let mut done = Ok(());
+    pub(super) fn tidy(&mut self) -> bool {
+        let mut done = Ok(false);
         if self.many_arrivals() {
-            done = self.commit_all(std::iter::empty::<&mut ()>(), |(), _| Ok(())).map(drop);
+            done = self.commit_all(std::iter::empty::<&mut ()>(), |(), _| Ok(())).map(|_| false);
         }
         if self.commits >= self.log().1 {
             self.commits = 0;
-            done = done.and_then(|()| self.checkpoint());
+            done = done.and_then(|_| Ok(self.log_pages("PRAGMA wal_checkpoint(NOOP)")? >= self.log().0));
         }
-        if let Err(err) = done {
-            tracing::warn!(error = %err, "the write-ahead log was not copied to the database, trying again later");
-        }
+        told(done).unwrap_or(false)
+    }
+
+    /// Copies the log to the database; an error is told as by [`Session::tidy`].
+    pub(super) fn copy_log(&mut self) {
+        told(self.checkpoint());
     }
 
     fn many_arrivals(&self) -> bool {
@@ -217,24 +220,31 @@ impl Session {
         }
     }
 
-    /// Copies the log to the database when it has become long.
     fn checkpoint(&mut self) -> Result<()> {
-        let pages = |sql| {
-            let pragma = self.conn.prepare_cached(sql);
-            pragma.and_then(|mut pragma| pragma.query_row([], |row| row.get::<_, i64>(1))).or_fault(OPERATION)
-        };
-        if pages("PRAGMA wal_checkpoint(NOOP)")? >= self.log().0 {
-            // A long log is kept while it is needed: to write over is faster than to append.
-            let limit = if self.load < BUSY { KEEP_LITTLE } else { KEEP_ALL };
-            let pragma = self.conn.prepare_cached(limit);
-            pragma.and_then(|mut pragma| pragma.query_row([], |_| Ok(()))).or_fault(OPERATION)?;
-            pages("PRAGMA wal_checkpoint(PASSIVE)")?;
-        }
-        Ok(())
+        // A long log is kept while it is needed: to write over is faster than to append.
+        let limit = if self.load < BUSY { KEEP_LITTLE } else { KEEP_ALL };
+        let pragma = self.conn.prepare_cached(limit);
+        pragma.and_then(|mut pragma| pragma.query_row([], |_| Ok(()))).or_fault(OPERATION)?;
+        self.log_pages("PRAGMA wal_checkpoint(PASSIVE)").map(drop)
+    }
+
+    /// How many pages the log has, as a pragma says.
+    fn log_pages(&self, sql: &'static str) -> Result<i64> {
+        let pragma = self.conn.prepare_cached(sql);
+        pragma.and_then(|mut pragma| pragma.query_row([], |row| row.get(1))).or_fault(OPERATION)
     }
 
     fn execute(&self, sql: &'static str) -> Result<()> {
         self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).or_fault(OPERATION)?;
         Ok(())
     }
+}
+
+/// Tells the log of the program of a copy that failed.
+pub(super) fn told<T>(copied: Result<T>) -> Option<T> {
+    copied
+        .inspect_err(|err| {
+            tracing::warn!(error = %err, "the write-ahead log was not copied to the database, trying again later");
+        })
+        .ok()
 }

@@ -8,7 +8,7 @@ use super::{Durability, SqliteConfig, SqliteStore};
 use crate::{
     error::{Error, ErrorKind, Retry},
     runtime::{Context, Runtime},
-    storage::{Append, Expect, KeyValue as _, Log as _},
+    storage::{Append, Expect, KeyValue, Log as _},
 };
 
 struct Place {
@@ -197,4 +197,30 @@ async fn no_write_waits_for_ever_when_others_are_given_up() {
         done = writers => assert!(done.into_iter().all(|writer| writer.is_ok())),
         () = place.runtime.clock().sleep(Duration::from_secs(60)) => panic!("a write was forgotten"),
     }
+}
+
+#[tokio::test]
+async fn a_log_that_is_copied_beside_the_writes_begins_anew_and_loses_none() {
+    const WRITES: u64 = 400;
+    let place = Place::new();
+    let store = place.open(place.config().with_durability(Durability::Buffered)).await;
+    let log = place.folder.path().join("store.db-wal");
+    let mut large = records(&[]);
+    large.records = vec![vec![7; 32 << 10].into()];
+    for _ in 0..WRITES {
+        store.append(&place.ctx, large.clone()).await.unwrap();
+    }
+    // Behind everything that the thread does for what was written before it.
+    store.writer().submit("test", |_| Ok(())).await.unwrap();
+    store.append(&place.ctx, records(&["last"])).await.unwrap();
+    let (length, written) = (std::fs::metadata(&log).unwrap().len(), WRITES * (32 << 10));
+    assert!(length < written / 2, "the log has {length} of {written} bytes");
+    assert_eq!(store.length(&place.ctx, "stream").await.unwrap(), WRITES + 1);
+
+    KeyValue::close(&store).await.unwrap();
+    assert!(!log.exists(), "the last connection is the one that copies the rest");
+    let again = place.open(place.config()).await;
+    let kept = again.read(&place.ctx, "stream", 0, usize::MAX).await.unwrap();
+    assert_eq!(kept.len() as u64, WRITES + 1);
+    assert!(kept.iter().take(400).all(|record| record.data == large.records[0]));
 }

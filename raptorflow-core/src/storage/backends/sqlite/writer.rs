@@ -14,8 +14,9 @@ use tokio::sync::{
 
 use super::{
     config::{Durability, SqliteConfig},
+    copier::Copier,
     fault::closed,
-    session::Session,
+    session::{self, Session},
     write::Tables,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -110,10 +111,10 @@ impl Writer {
         // A synced commit waits for the disk, which no caller may do on a thread that others need.
         let lends = config.durability != Durability::Sync;
         let lent = lends.then(|| Arc::downgrade(&shared));
-        let batch = config.batch;
+        let (batch, copier) = (config.batch, Copier::new(config));
         thread::Builder::new()
             .name("raptorflow-sqlite".to_owned())
-            .spawn(move || Service { shared, queue: receiver, batch, lends, last: 0 }.serve())
+            .spawn(move || Service { copier, shared, queue: receiver, batch, lends, last: 0 }.serve())
             .map_err(|err| {
                 Error::new(ErrorKind::Unavailable, "storage.open", "the system gives no further thread")
                     .caused_by(err)
@@ -243,6 +244,8 @@ impl Writer {
 
 /// What the thread has.
 struct Service {
+    /// First, so that its connection is not the last one.
+    copier: Copier,
     shared: Arc<Shared>,
     queue: Receiver<Message>,
     /// How many writes are committed together at most.
@@ -310,15 +313,43 @@ impl Service {
             self.gather(&mut found);
             let Some(session) = held.as_mut() else { return };
             commit(session, &mut found.jobs);
-            session.upkeep();
+            let long = session.tidy();
+            if long && self.lends && found.scrub.is_none() && found.close.is_none() {
+                drop(held);
+                self.copy_beside();
+                continue;
+            }
+            if long {
+                session.copy_log();
+            }
             if let Some(reply) = found.scrub.take() {
                 let _ = reply.send(session.scrub());
             }
             if let Some(reply) = found.close.take() {
+                self.copier.close();
                 let ended = held.take().map_or(Ok(()), Session::close);
                 let _ = reply.send(ended);
                 return;
             }
+        }
+    }
+
+    /// Copies the log while callers go on writing, and at last what came meanwhile, so that the log begins anew.
+    fn copy_beside(&mut self) {
+        loop {
+            // What was left while the session was held here: during the copy only whoever comes looks at the lane.
+            let mut jobs = self.shared.take(self.batch);
+            if jobs.is_empty() {
+                break;
+            }
+            // Closed by nobody but this thread.
+            if let Some(session) = self.shared.session().as_mut() {
+                commit(session, &mut jobs);
+            }
+        }
+        session::told(self.copier.copy());
+        if let Some(session) = self.shared.session().as_mut() {
+            session.copy_log();
         }
     }
 

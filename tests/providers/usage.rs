@@ -149,20 +149,19 @@ async fn parts_are_given_on_as_they_arrive() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_tried_again_or_breaks_off_is_charged_once() {
+async fn a_call_that_is_tried_again_is_charged_for_what_each_try_took() {
     let stop = json!({"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"});
     let told = json!({"prompt_tokens": 40, "completion_tokens": 2});
     let whole = ServerReply::data([chat(&stop, &told)]);
     let busy = ServerReply::json(429, &json!({})).with_header("retry-after", "0");
     let cut = ServerReply::data([chat(&json!({"index": 0, "delta": {"content": "x"}}), &told)]);
     let refused = ServerReply::json(401, &json!({"error": {"message": "No.", "code": "invalid_api_key"}}));
+    let overloaded = ServerReply::json(529, &json!({})).with_header("retry-after", "0");
     for (replies, requests, charged) in [
-        (
-            vec![busy.clone(), ServerReply::json(529, &json!({})).with_header("retry-after", "0"), whole],
-            3,
-            Some((40, 2)),
-        ),
-        (vec![cut], 1, Some((40, 2))),
+        (vec![busy, overloaded.clone(), whole.clone()], 3, Some((40, 2))),
+        (vec![cut.clone(), whole], 2, Some((80, 4))),
+        (vec![cut.clone(), cut.clone(), cut.clone()], 3, Some((120, 6))),
+        (vec![cut, overloaded.clone(), overloaded], 3, Some((40, 2))),
         (vec![refused], 1, None),
     ] {
         let runtime = Runtime::new(Arc::new(ManualClock::new()), Tasks::current().unwrap());

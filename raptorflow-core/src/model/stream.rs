@@ -252,10 +252,19 @@ fn parse_arguments(arguments: Value) -> Value {
 pub struct PartialAnswer {
     /// The text so far.
     pub text: String,
-    /// The usage so far; mostly zero, because providers tell it at the end.
+    /// The usage so far, that of earlier tries included; mostly zero, because providers tell it at the end.
     pub usage: Usage,
     /// The error that broke it off, where that has a cause of its own.
     source: Option<Error>,
+}
+
+impl PartialAnswer {
+    /// The error of a last try, whose cause tells what all tries took; the text is that of the last one.
+    pub(crate) fn of_tries(err: Error, usage: Usage) -> Error {
+        let text = err.cause::<Self>().map_or_else(String::new, |partial| partial.text.clone());
+        let source = std::error::Error::source(&err).is_some().then(|| err.clone());
+        err.caused_by(Self { text, usage, source })
+    }
 }
 
 impl fmt::Display for PartialAnswer {

@@ -9,7 +9,7 @@ use super::tokens::{OUTPUT_TOKENS, request_tokens};
 use crate::{
     economics::{Budgets, Estimate, PriceBook, Reservation, Workload, predict},
     error::{Error, ErrorKind, Result},
-    model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place, StreamPart},
+    model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, PartialAnswer, Place, StreamPart},
     runtime::Context,
     types::Usage,
 };
@@ -176,7 +176,11 @@ impl Bill {
 
     /// Ends the bill of a call that failed, and gives the error of the call.
     async fn fail(&mut self, err: Error) -> Error {
-        let may_be_paid = self.begun || matches!(err.kind(), ErrorKind::Timeout | ErrorKind::Cancelled);
+        let arrived = err.cause::<PartialAnswer>();
+        self.usage = self.usage.or(arrived.map(|partial| partial.usage));
+        let may_be_paid = self.begun
+            || arrived.is_some()
+            || matches!(err.kind(), ErrorKind::Timeout | ErrorKind::Cancelled);
         let ended = match (&self.reservation, may_be_paid) {
             (Some(reservation), false) => reservation.release().await,
             _ => self.settle().await,

@@ -1,6 +1,9 @@
 //! `RetryLayer`: tries again what says that trying again can help, and says when it has given up.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -11,8 +14,9 @@ use super::{
 };
 use crate::{
     error::{Error, Result, Retry},
-    model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place},
+    model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, PartialAnswer, Place},
     runtime::{Backoff, Context},
+    types::Usage,
 };
 
 /// How many tries a call has by default.
@@ -76,6 +80,8 @@ impl Default for RetryConfig {
 /// With [`buffered`](Self::buffered) nothing is given on before the answer is whole, and one that breaks off is tried
 /// again as well.
 /// So is an answer that its caller takes only when it is whole; see [`Context::with_whole_answers`].
+/// What tries that broke off are known to have taken is added to the usage of the answer, or stands in the
+/// [`PartialAnswer`] that is the cause of the last error.
 ///
 /// A circuit breaker that holds calls back is not waited for; that is up to whoever has nobody else to ask.
 /// Every try has the same idempotency key, since it has the same context.
@@ -209,11 +215,25 @@ struct Retrying {
 }
 
 impl Retrying {
-    async fn once(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
-        if self.layer.buffered || ctx.takes_whole_answers() {
-            return Whole::of(&self.inner, ctx, request).await.map(Whole::into_stream);
+    /// One try; what one that broke off took is added to `lost`, because it is paid for all the same.
+    async fn once(&self, ctx: &Context, request: &ChatRequest, lost: &Mutex<Usage>) -> Result<ChatStream> {
+        if !(self.layer.buffered || ctx.takes_whole_answers()) {
+            return Begun::of(&self.inner, ctx, request).await.map(Begun::into_stream);
         }
-        Begun::of(&self.inner, ctx, request).await.map(Begun::into_stream)
+        let answer = Whole::of(&self.inner, ctx, request).await;
+        // A std mutex: no await happens while it is held.
+        let mut lost = lost.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            Ok(whole) if lost.total_tokens() == 0 => Ok(whole.into_stream()),
+            Ok(whole) => {
+                let usage = lost.plus(whole.response.usage);
+                Ok(whole.having_used(usage).into_stream())
+            }
+            Err(err) => {
+                *lost = err.cause::<PartialAnswer>().map_or(*lost, |partial| lost.plus(partial.usage));
+                Err(err)
+            }
+        }
     }
 }
 
@@ -224,7 +244,10 @@ impl ChatModel for Retrying {
     }
 
     async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
-        self.layer.run(ctx, &self.inner.info().name, || self.once(ctx, request)).await
+        let lost = Mutex::default();
+        let answer = self.layer.run(ctx, &self.inner.info().name, || self.once(ctx, request, &lost)).await;
+        let lost = lost.into_inner().unwrap_or_else(PoisonError::into_inner);
+        answer.map_err(|err| if lost.total_tokens() == 0 { err } else { PartialAnswer::of_tries(err, lost) })
     }
 }
 

@@ -29,6 +29,9 @@ const LITELLM: &str = "litellm[proxy]==1.80.0";
 /// Tells the tests which Python has it.
 const LITELLM_PYTHON: &str = "RAPTORFLOW_LITELLM";
 
+/// The name of the steps that make an environment for Python.
+const VENV: &str = "venv";
+
 /// Steps that belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
@@ -172,7 +175,21 @@ const BINDINGS: [&str; 2] = ["raptorflow-py", "raptorflow-node"];
 
 /// The steps of some groups, in order; groups whose folder does not exist have none.
 pub(crate) fn steps(root: &Path, groups: &[Group]) -> Vec<Step> {
-    Group::ALL.into_iter().filter(|group| groups.contains(group)).flat_map(|group| of(root, group)).collect()
+    let groups = Group::ALL.into_iter().filter(|group| groups.contains(group));
+    set_up_once(groups.flat_map(|group| of(root, group)))
+}
+
+/// Without the later ones of equal steps of set-up: an environment that is made again is emptied.
+fn set_up_once(steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
+    let mut planned: Vec<Step> = Vec::new();
+    for step in steps {
+        let sets_up = step.name == VENV || step.stamp.is_some();
+        let same = |other: &Step| (&other.program, &other.arguments) == (&step.program, &step.arguments);
+        if !(sets_up && planned.iter().any(same)) {
+            planned.push(step);
+        }
+    }
+    planned
 }
 
 fn of(root: &Path, group: Group) -> Vec<Step> {
@@ -290,7 +307,7 @@ pub(crate) fn third_party(root: &Path) -> Vec<Step> {
     let (mut steps, place) = mock_ai_api(root, Group::Rust);
     if fs::read_to_string(&stamp).ok().as_deref() != Some(LITELLM) {
         let arguments = ["-m".into(), "venv".into(), "--clear".into(), folder.into_os_string()];
-        steps.push(Step::new(Group::Rust, "venv", root, "python3", arguments).needed());
+        steps.push(Step::new(Group::Rust, VENV, root, "python3", arguments).needed());
         let arguments = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", LITELLM];
         let mut install = Step::new(Group::Rust, "litellm", root, &python, arguments).needed();
         install.stamp = Some((stamp, LITELLM.to_owned()));
@@ -323,12 +340,12 @@ pub(crate) fn third_party(root: &Path) -> Vec<Step> {
             None => test,
         }
     }));
-    steps
+    set_up_once(steps)
 }
 
 fn make_venv(group: Group, root: &Path) -> Step {
     let arguments = ["-m".into(), "venv".into(), "--clear".into(), venv(root).into_os_string()];
-    Step::new(group, "venv", root, "python3", arguments)
+    Step::new(group, VENV, root, "python3", arguments)
 }
 
 fn python(root: &Path) -> Vec<Step> {
@@ -455,6 +472,27 @@ mod tests {
         let steps = of(Path::new("nowhere"), Group::Rust);
         assert!(steps.iter().all(|step| !step.needed));
         assert_eq!(steps.last().map(|step| step.name), Some("rust"));
+    }
+
+    #[test]
+    fn a_fresh_checkout_makes_its_environment_once_and_before_anything_uses_it() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let fresh = root.join("target").join("xtask").join("fresh");
+        for file in [MOCK_AI_API, "raptorflow-py/pyproject.toml", "raptorflow-py/tests/requirements.txt"] {
+            let copy = fresh.join(file);
+            fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            fs::copy(root.join(file), copy).unwrap();
+        }
+        for groups in [Group::ALL.as_slice(), &[Group::Rust, Group::Python], &[Group::Python]] {
+            let steps = steps(&fresh, groups);
+            let inside = venv(&fresh);
+            let makes = |step: &&Step| step.name == VENV && step.arguments.iter().any(|word| *word == inside);
+            let uses = |step: &Step| Path::new(&step.program).starts_with(&inside);
+            // None at all where the target folder is set to one that has it already.
+            let first = steps.iter().position(|step| makes(&step));
+            assert!(steps.iter().filter(makes).count() <= 1, "{groups:?}");
+            assert!(first.is_none() || first < steps.iter().position(uses), "{groups:?}");
+        }
     }
 
     #[test]

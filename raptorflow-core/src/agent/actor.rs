@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    agent::{AgentBuilder, AgentSpec, Session},
+    agent::{AgentBuilder, AgentSpec, AgentTool, Session, call::check_lineage},
     error::{Error, ErrorKind, Result},
     journal::Fact,
-    types::{AgentId, Finish, Money, Part, Passage, Schema, Usage},
+    types::{AgentId, Effects, Finish, Money, Part, Passage, Schema, Usage},
 };
 
 /// What an agent is asked.
@@ -202,6 +202,13 @@ pub trait Actor: Debug + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What running it changes, as far as it is known; the world outside by default.
+    ///
+    /// Calls of it as a tool run beside others only when it is [`Effects::Read`].
+    fn effects(&self) -> Effects {
+        Effects::External
+    }
+
     /// Checks what somebody is about to say to a run of it; anything goes by default.
     ///
     /// # Errors
@@ -255,6 +262,18 @@ impl Agent {
         self.0.spec()
     }
 
+    /// What running it changes; see [`Actor::effects`].
+    #[must_use]
+    pub fn effects(&self) -> Effects {
+        self.0.effects()
+    }
+
+    /// The agent as a tool of another one, asked with a `task`; see [`AgentTool`].
+    #[must_use]
+    pub fn as_tool(&self) -> AgentTool {
+        AgentTool::new(self.clone())
+    }
+
     /// Facts that belong to the start of a run of its own.
     #[must_use]
     pub fn opening(&self) -> Vec<Fact> {
@@ -272,11 +291,12 @@ impl Agent {
     /// Acts within a session; an engine does this for its callers.
     ///
     /// # Errors
-    /// What the actor says.
+    /// What the actor says; `InvalidInput` with the `chain` of agents when it is at work above this call already.
     ///
     /// # Cancellation
     /// Dropping the future stops the work; what was recorded stays recorded.
     pub async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
+        check_lineage(session.ctx(), self.name())?;
         self.0.run(session, input).await
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model::Model,
     tool::{Tool, ToolRegistry},
-    types::Schema,
+    types::{AgentId, Schema},
 };
 
 /// Collects what an agent is; [`AgentBuilder::build`] checks everything.
@@ -97,6 +97,17 @@ impl AgentBuilder {
         self
     }
 
+    /// Another agent that it may ask, as a tool of that name; the engine must know it when the agent runs.
+    ///
+    /// An agent at hand is a tool without being known: `.tool(agent.as_tool())`.
+    #[must_use]
+    pub fn agent(self, name: impl Into<Arc<str>>) -> Self {
+        match AgentId::new(name) {
+            Ok(name) => self.change(|spec| spec.agents.push(name)),
+            Err(err) => Self { spec: self.spec.and(Err(err)), ..self },
+        }
+    }
+
     /// Its answer is JSON of this Rust type's schema.
     #[must_use]
     pub fn output<T: schemars::JsonSchema>(self) -> Self {
@@ -160,6 +171,10 @@ fn check(spec: &AgentSpec) -> Result<()> {
     };
     if spec.limits.steps == 0 {
         return unusable("limits.steps");
+    }
+    if spec.agents.contains(&spec.name) {
+        let message = "an agent cannot ask itself";
+        return Err(Error::new(ErrorKind::InvalidInput, "agent.build", message).with("field", "agents"));
     }
     let mut known = HashSet::new();
     for capability in &spec.capabilities {

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use crate::{
     agent::{
         Actor as _, AgentInput, AgentOutput, AgentRun, AgentSpec, Capability, Command, LlmAgent, Piece,
-        Retrieval, Session,
+        Retrieval, Session, call::Within, call::step_context,
     },
     error::{Error, ErrorKind, Result},
     event::{Event, EventKind, Status},
@@ -130,7 +130,7 @@ impl Driver<'_> {
             match run.next() {
                 Command::LoadContext { query, retrieval } => {
                     let (fact, queried) = self.load_context(query, retrieval).await?;
-                    self.record(&mut run, fact, queried).await?;
+                    self.record(&mut run, [fact], queried).await?;
                 }
                 Command::CallModel(request) => {
                     let model = match &mut model {
@@ -138,13 +138,14 @@ impl Driver<'_> {
                         none => none.insert(self.agent.model(self.session).await?),
                     };
                     // The agent is above its call, and pays for it.
-                    let mut ctx = self.keyed(run.steps(), "/model").with_agent(&self.agent.spec().name);
+                    let mut ctx = step_context(self.session.ctx(), run.steps(), "/model")
+                        .with_agent(&self.agent.spec().name);
                     if !self.session.shows_pieces() {
                         ctx = ctx.with_whole_answers();
                     }
                     self.session.tell(Piece::Asked { attempt: run.steps().saturating_add(1) }).await;
                     let (fact, executed) = self.call_model(&ctx, model, request).await?;
-                    self.record(&mut run, fact, executed).await?;
+                    self.record(&mut run, [fact], executed).await?;
                 }
                 Command::CallTools => self.call_tools(&mut run).await?,
                 Command::Done => return run.into_output(),
@@ -152,11 +153,11 @@ impl Driver<'_> {
         }
     }
 
-    /// Appends a fact, acts on it, and only then tells the bus.
-    async fn record(&self, run: &mut AgentRun, fact: Fact, event: Event) -> Result<()> {
+    /// Appends facts, acts on them, and only then tells the bus.
+    async fn record<const N: usize>(&self, run: &mut AgentRun, facts: [Fact; N], event: Event) -> Result<()> {
         let ctx = self.session.ctx();
-        self.session.journal().append(ctx, std::slice::from_ref(&fact)).await?;
-        run.apply(fact)?;
+        self.session.journal().append(ctx, &facts).await?;
+        facts.into_iter().try_for_each(|fact| run.apply(fact))?;
         self.session.means().bus.publish(ctx, event).await
     }
 
@@ -233,27 +234,25 @@ impl Driver<'_> {
         self.session.means().bus.publish(ctx, piece).await
     }
 
-    /// The context with the idempotency key of a step, which stays the same when a resumed run comes to it again.
-    fn keyed(&self, step: u32, what: &str) -> Context {
-        let ctx = self.session.ctx();
-        let (run, path) = (ctx.run_id(), ctx.path());
-        let slash = if path.is_empty() { "" } else { "/" };
-        ctx.with_idempotency_key(format!("{run}/{path}{slash}{step}{what}"))
-    }
-
     /// Runs the open calls; each result is recorded before further calls start.
     async fn call_tools(&self, run: &mut AgentRun) -> Result<()> {
         let (ctx, config) = (self.session.ctx(), DispatchConfig::default());
         let calls = run.open_calls();
         // Many models count their calls from 0 in every answer, so the step belongs to the key.
-        let keyed = self.keyed(run.steps(), "");
+        let within = Within::new(self.session, self.agent.spec(), run.steps());
+        let keyed = within.context();
         let mut results = pin!(dispatch_stream(&keyed, &self.tools, &calls, &config));
         while let Some(result) = results.next().await {
             let (_, result) = result?;
+            let answered = within.heard_of(&result.id)?;
             let mut executed = event(ctx, self.agent.spec(), EventKind::CapabilityExecuted);
             executed.status = if result.is_error { Status::Error } else { Status::Success };
             executed.data = json!({ "tool": result.name });
-            self.record(run, Fact::ToolReturned { result }, executed).await?;
+            let returned = Fact::ToolReturned { result };
+            match answered {
+                Some(answered) => self.record(run, [answered, returned], executed).await?,
+                None => self.record(run, [returned], executed).await?,
+            }
         }
         Ok(())
     }

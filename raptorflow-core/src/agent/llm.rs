@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     model::Model,
     tool::ToolRegistry,
-    types::ToolSpec,
+    types::{Effects, ToolSpec},
 };
 
 /// An agent that asks a model and lets it use tools.
@@ -47,13 +47,18 @@ impl LlmAgent {
 
     /// Its tools: its own and those of the engine that its spec names.
     pub(super) fn tools(&self, session: &Session) -> Result<(ToolRegistry, Arc<[ToolSpec]>)> {
-        if self.spec.tools.is_empty() {
+        if self.spec.tools.is_empty() && self.spec.agents.is_empty() {
             return Ok((self.tools.clone(), Arc::clone(&self.tool_specs)));
         }
         let mut tools = self.tools.clone();
         for name in &self.spec.tools {
             let tool = session.means().tools.get(name).map_err(|err| err.with("agent", &self.spec.name))?;
             tools.register_shared(Arc::clone(tool)).map_err(|err| err.with("agent", &self.spec.name))?;
+        }
+        for name in &self.spec.agents {
+            let agent = session.means().agents.get(name.as_str());
+            let tool = agent.map_err(|err| err.with("of", &self.spec.name))?.as_tool();
+            tools.register(tool).map_err(|err| err.with("agent", &self.spec.name))?;
         }
         let specs = tools.specs();
         Ok((tools, specs))
@@ -64,6 +69,18 @@ impl LlmAgent {
 impl Actor for LlmAgent {
     fn spec(&self) -> &Arc<AgentSpec> {
         &self.spec
+    }
+
+    /// The worst of what its own tools do; what those of the engine and other agents do is not known before it runs.
+    fn effects(&self) -> Effects {
+        if !self.spec.tools.is_empty() || !self.spec.agents.is_empty() {
+            return Effects::External;
+        }
+        let all = || self.tool_specs.iter().map(|tool| tool.effects);
+        [Effects::External, Effects::Write]
+            .into_iter()
+            .find(|it| all().any(|of| of == *it))
+            .unwrap_or_default()
     }
 
     async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {

@@ -207,6 +207,10 @@ impl AgentRun {
             Fact::ModelResponded { message, usage, cost, truncated, .. } => {
                 self.respond(message, usage, cost, truncated)
             }
+            Fact::AgentAnswered { usage, cost, .. } => {
+                self.add(usage, cost);
+                Ok(())
+            }
             Fact::ToolReturned { result } => self.return_tool(result),
             _ => Ok(()),
         }
@@ -246,6 +250,14 @@ impl AgentRun {
             Phase::Load { .. } | Phase::Model | Phase::Tools { .. } => {
                 Err(Error::new(ErrorKind::Internal, "agent.output", "the run is not done"))
             }
+        }
+    }
+
+    /// Counts what an agent took that was asked; one without a model took nothing.
+    fn add(&mut self, usage: Usage, cost: Option<Money>) {
+        self.usage = self.usage.plus(usage);
+        if usage != Usage::default() || cost.is_some() {
+            self.cost = self.cost.plus(cost);
         }
     }
 

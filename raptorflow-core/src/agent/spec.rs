@@ -65,11 +65,22 @@ pub struct Limits {
     pub repairs: u32,
     /// Seconds for the whole run; no bound by default.
     pub seconds: Option<u64>,
+    /// How deep calls of agents by agents may be nested: it asks another one only when fewer than this many agents,
+    /// teams and workflows are above it; 5 by default.
+    pub depth: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { steps: 16, tool_calls: 64, repeated_calls: 3, tokens: None, repairs: 1, seconds: None }
+        Self {
+            steps: 16,
+            tool_calls: 64,
+            repeated_calls: 3,
+            tokens: None,
+            repairs: 1,
+            seconds: None,
+            depth: 5,
+        }
     }
 }
 
@@ -147,6 +158,9 @@ pub struct AgentSpec {
     /// Names of tools that the engine knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
+    /// Names of agents that the engine knows and that it may ask, each as a tool of that name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentId>,
     /// The form of its answer; free text when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Schema>,
@@ -180,6 +194,7 @@ impl AgentSpec {
             instructions: Arc::from(""),
             model: None,
             tools: Vec::new(),
+            agents: Vec::new(),
             output: None,
             retrieval: None,
             limits: Limits::default(),

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     journal::Question,
     storage::Record,
-    types::{Finish, Message, Money, Part, Passage, RunId, Schema, Timestamp, ToolResult, Usage},
+    types::{AgentId, Finish, Message, Money, Part, Passage, RunId, Schema, Timestamp, ToolResult, Usage},
 };
 
 /// One fact and where and when it became one.
@@ -184,6 +184,17 @@ pub enum Fact {
         /// Whether it stopped at its length limit.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         truncated: bool,
+    },
+    /// An agent answered that the agent at this path asked as a tool; what it did lies below.
+    AgentAnswered {
+        /// The agent that was asked.
+        agent: AgentId,
+        /// The tokens that its calls took; each call stands at its own place too.
+        #[serde(default)]
+        usage: Usage,
+        /// What its calls cost; `None` when there were none or a price is unknown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<Money>,
     },
     /// A tool answered.
     ToolReturned {

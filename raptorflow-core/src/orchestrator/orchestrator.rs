@@ -7,15 +7,16 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
 use crate::{
-    agent::{Actor, Agent, AgentInput, AgentKind, AgentOutput, AgentSpec, Session, event, observed},
-    error::{Error, ErrorKind, Result, Retry},
+    agent::{
+        Actor, Agent, AgentInput, AgentKind, AgentOutput, AgentSpec, Session, event, is_its_own, observed,
+    },
+    error::{Error, ErrorKind, Result},
     event::EventKind,
     journal::Fact,
     orchestrator::{
         AgentChoice, CapabilityRouter, Claim, Combined, Contribution, Decision, Dropped, Missing, Report,
         Router, Section, Source, Supervisor, Task, TeamSpec, combine, disagreement::disagreements,
     },
-    runtime::Context,
     types::{AgentId, Money, Usage},
 };
 
@@ -297,30 +298,6 @@ fn section<'a>(
     let Combined { claims, details, dropped } = combine(&given, sources);
     let (title, heading) = (team.title.clone(), team.heading.clone());
     (Section { team: team.name.clone(), title, heading, claims, details, missing }, dropped)
-}
-
-/// Whether a failure is about one agent's answer, and not about credentials, the network, storage or the caller.
-///
-/// An agent that used up a budget of its own is one that gave no answer; the budget of the run is the caller's.
-/// An agent that used up its own time is one that gave no answer; the time of the whole run is the caller's.
-fn is_its_own(ctx: &Context, agent: &AgentId, error: &Error) -> bool {
-    if error.kind() == ErrorKind::Timeout && error.operation() == "agent.run" {
-        return !ctx.is_overdue();
-    }
-    if error.kind() == ErrorKind::BudgetExceeded {
-        return error.get("spender") == Some(agent.as_str());
-    }
-    let kind = matches!(
-        error.kind(),
-        ErrorKind::InvalidInput
-            | ErrorKind::InvalidOutput
-            | ErrorKind::NotFound
-            | ErrorKind::Unsupported
-            | ErrorKind::LimitExceeded
-            | ErrorKind::Callback
-    );
-    let answered = matches!(error.kind(), ErrorKind::InvalidOutput | ErrorKind::Unsupported);
-    kind && error.retry() == Retry::Never && (answered || !error.operation().starts_with("model."))
 }
 
 fn changed(what: &'static str, name: &str) -> Error {

@@ -43,6 +43,8 @@ struct Inner {
     idempotency_key: Option<Arc<str>>,
     whole_answers: bool,
     extension: Option<Arc<dyn Any + Send + Sync>>,
+    /// Who calls a tool or a function, for the floors that know; forgotten below another agent.
+    place: Option<Arc<dyn Any + Send + Sync>>,
     runtime: Runtime,
 }
 
@@ -75,6 +77,7 @@ impl Context {
             idempotency_key: None,
             whole_answers: false,
             extension: None,
+            place: None,
             runtime: runtime.clone(),
         }))
     }
@@ -144,6 +147,11 @@ impl Context {
     #[must_use]
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.0.extension.as_deref().and_then(|any| any.downcast_ref())
+    }
+
+    /// Who calls a tool or a function, as a higher floor said it.
+    pub(crate) fn place<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.place.as_deref().and_then(|any| any.downcast_ref())
     }
 
     /// Clock, ids and tasks.
@@ -216,6 +224,11 @@ impl Context {
         self.changed(|inner| inner.extension = Some(extension))
     }
 
+    /// Says who calls what is below.
+    pub(crate) fn with_place(&self, place: Arc<dyn Any + Send + Sync>) -> Self {
+        self.changed(|inner| inner.place = Some(place))
+    }
+
     /// One step further down: the path grows by `segment`, and the token is a child of this one.
     #[must_use]
     pub fn child(&self, segment: &str) -> Self {
@@ -241,7 +254,10 @@ impl Context {
     /// One agent further down; see [`Context::lineage`].
     #[must_use]
     pub fn with_agent(&self, agent: &AgentId) -> Self {
-        self.changed(|inner| inner.lineage = inner.lineage.iter().chain([agent]).cloned().collect())
+        self.changed(|inner| {
+            inner.lineage = inner.lineage.iter().chain([agent]).cloned().collect();
+            inner.place = None;
+        })
     }
 
     /// Runs `work` until it ends, the deadline passes or the token is cancelled; then `work` is dropped.

@@ -7,6 +7,8 @@ pub mod disk;
 #[cfg(unix)]
 pub mod postgres;
 pub mod proxy;
+#[cfg(unix)]
+pub mod redis;
 
 use std::{fs, path::PathBuf};
 

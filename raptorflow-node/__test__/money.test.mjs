@@ -91,6 +91,14 @@ test('what layers did is seen', async () => {
   assert.equal(near.cacheStats().semanticHits, 1)
 })
 
+test('a shared count that cannot be reached fails the call and names its host', async () => {
+  const made = engine({ layers: { retry: false, rateLimit: { store: 'redis://:hidden@127.0.0.1:1/0' } } })
+  const away = await refused(() => made.run('it', 'well?'))
+  assert.deepEqual([away.code, away.context.host], ['unavailable', '127.0.0.1:1'])
+  assert.ok(!away.message.includes('hidden'))
+  assert.throws(() => engine({ layers: { rateLimit: { store: 'tape:' } } }), { code: 'invalid_input' })
+})
+
 test('a setting that is wrong is named', () => {
   for (const [settings, field, value] of [
     [{ layers: { retry: { attempts: '5' } } }, 'layers.retry.attempts', '"5"'],

@@ -76,6 +76,8 @@ export interface RateLimit {
   readonly rules?: readonly RateRule[]
   /** The longest wait, after which a call fails; 60 by default. */
   readonly longestWaitSeconds?: number
+  /** Where it is counted, like `redis://host:6379/0`; in this process by default. */
+  readonly store?: string
 }
 
 /** What may answer instead of a model that fails. */

@@ -119,6 +119,17 @@ def test_what_layers_did_is_seen() -> None:
     assert (near.cache_stats() or {})["semantic_hits"] == 1
 
 
+def test_a_shared_count_that_cannot_be_reached_fails_the_call_and_names_its_host() -> None:
+    limit: Any = {"store": "redis://:hidden@127.0.0.1:1/0"}
+    made = engine(layers={"retry": False, "rate_limit": limit})
+    with pytest.raises(rf.UnavailableError) as away:
+        made.run_sync("it", "well?")
+    assert away.value.context["host"] == "127.0.0.1:1"
+    assert "hidden" not in str(away.value)
+    with pytest.raises(rf.InvalidInputError, match="nobody counts"):
+        engine(layers={"rate_limit": {"store": "tape:"}})
+
+
 @pytest.mark.parametrize(
     ("settings", "field", "value"),
     [

@@ -13,13 +13,14 @@ use raptorflow_core::{
     storage::{Capability, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, Storage},
     testing::conformance::{
         Case, EventSubject, LexicalSubject, StorageSubject, Subject, VectorSubject, chat_cases,
-        embedder_cases, embedding_cases, event_cases, lexical_cases, storage_cases, vector_cases,
+        embedder_cases, embedding_cases, event_cases, lexical_cases, rate_store_cases, storage_cases,
+        vector_cases,
     },
 };
 use raptorflow_tests::postgres::Server;
 use tempfile::TempDir;
 
-use crate::{archive, chat, embedding, third_party};
+use crate::{archive, chat, embedding, rates, third_party};
 
 /// A backend of one contract and how to get a fresh place of it.
 pub(crate) struct Backend<S> {
@@ -45,6 +46,10 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
         Backend { contract: "vector", name: "hnsw", fresh: || Ok(hnsw(HnswConfig::default())) },
         Backend { contract: "vector", name: "hnsw_walk", fresh: || Ok(hnsw(walking())) },
     ];
+    let rates = [
+        Backend { contract: "rate", name: "memory", fresh: || Ok(rates::memory()) },
+        Backend { contract: "rate", name: "redis", fresh: rates::redis },
+    ];
     let chat = chat::backends();
     let (embedding, embedder) = (embedding::models(), embedding::embedders());
     let required: Vec<&str> = required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
@@ -56,6 +61,7 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
         names(&embedder),
         names(&lexical),
         names(&vector),
+        names(&rates),
         third_party::NAMES.to_vec(),
     ]
     .concat();
@@ -65,6 +71,7 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
     trials.extend(of_contract(&embedding, &embedding_cases(), &required));
     trials.extend(of_contract(&embedder, &embedder_cases(), &required));
     trials.extend(of_contract(&lexical, &lexical_cases(), &required));
+    trials.extend(of_contract(&rates, &rate_store_cases(), &required));
     trials.extend(of_contract(&vector, &vector_cases(), &required));
     trials.extend(required.into_iter().filter(|name| !known.contains(name)).map(unknown));
     trials

@@ -14,6 +14,7 @@ mod embedding;
 mod model;
 #[cfg(unix)]
 mod postgres;
+mod rates;
 #[cfg(unix)]
 mod restart;
 #[cfg(unix)]
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     trials.extend(sqlite::trials());
     trials.extend(spending::trials());
     #[cfg(unix)]
-    for of in [postgres::trials, restart::trials, runs::trials] {
+    for of in [postgres::trials, rates::trials, restart::trials, runs::trials] {
         trials.extend(of(&required));
     }
     trials.extend(third_party::trials(&required));

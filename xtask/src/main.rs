@@ -5,6 +5,7 @@ mod counts;
 mod plan;
 mod report;
 mod run;
+mod servers;
 mod tools;
 
 use std::{path::PathBuf, process::ExitCode};

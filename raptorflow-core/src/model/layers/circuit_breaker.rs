@@ -13,7 +13,10 @@ use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
 use serde_json::json;
 
-use super::breaker::{Breaker, BreakerConfig, BreakerCounts, BreakerState, Permit, Verdict};
+use super::{
+    breaker::{Breaker, BreakerConfig, BreakerCounts, BreakerState, Permit, Verdict},
+    rate_store,
+};
 use crate::{
     error::{Error, ErrorKind, Result, Retry},
     event::{Bus, Event, EventKind, Status},
@@ -88,11 +91,11 @@ pub struct CircuitBreakerLayer {
 /// Whether an error tells that a model is failing: it cannot be reached, or it took too long.
 ///
 /// A pause that the model asks for (`RateLimited`), an answer of the wrong form, a request that is wrong and a deadline
-/// of the caller tell nothing of the kind.
+/// of the caller tell nothing of the kind, and neither does the store of a rate limit.
 #[must_use]
 pub fn counts_as_failure(err: &Error) -> bool {
     match err.kind() {
-        ErrorKind::Unavailable => true,
+        ErrorKind::Unavailable => err.operation() != rate_store::OPERATION,
         // The end of the caller's own time says that trying again cannot help.
         ErrorKind::Timeout => err.retry() != Retry::Never,
         _ => false,

@@ -14,6 +14,7 @@ use super::{
     fallback::FallbackLayer,
     named::Named,
     rate::{Rate, RateAlgorithm},
+    rate_address::RateAddress,
     rate_limit::RateLimitLayer,
     rate_rules::{RateRules, RateScope, RateUnit},
     redact::RedactLayer,
@@ -133,6 +134,9 @@ pub struct RateLimitConfig {
     /// The longest wait, after which a call fails; 60 seconds by default.
     #[serde(rename = "longest_wait_seconds", with = "seconds")]
     pub longest_wait: std::time::Duration,
+    /// Where it is counted; in this process by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<RateAddress>,
 }
 
 impl Default for RateLimitConfig {
@@ -141,6 +145,7 @@ impl Default for RateLimitConfig {
         Self {
             rules: vec![rule(RateScope::User, Rate::USUAL), rule(RateScope::Global, Rate::TOTAL)],
             longest_wait: super::rate_limit::LONGEST_WAIT,
+            store: None,
         }
     }
 }
@@ -202,7 +207,7 @@ impl LayersConfig {
     /// Changes of breakers are told on the bus, where one is given.
     ///
     /// # Errors
-    /// `InvalidInput` for a cascade or a fallback without anybody to ask.
+    /// `InvalidInput` for a cascade or a fallback without anybody to ask, and what [`RateAddress::open`] says.
     pub fn build(
         &self,
         models: &ModelRegistry,
@@ -224,7 +229,7 @@ impl LayersConfig {
             });
         }
         if let Some(limit) = &self.rate_limit {
-            layers = layers.with(limit.layer());
+            layers = layers.with(limit.layer()?);
         }
         if let Some(timeout) = self.timeout {
             layers = layers.with(TimeoutLayer::new(timeout));
@@ -247,13 +252,17 @@ impl LayersConfig {
 }
 
 impl RateLimitConfig {
-    fn layer(&self) -> RateLimitLayer {
+    fn layer(&self) -> Result<RateLimitLayer> {
         let add = |rules: RateRules, rule: &RateRule| match rule.unit {
             RateUnit::Calls => rules.with(rule.scope, rule.rate),
             RateUnit::Tokens => rules.with_tokens(rule.scope, rule.rate),
         };
         let rules = self.rules.iter().fold(RateRules::new(), add);
-        RateLimitLayer::new(rules).with_longest_wait(self.longest_wait)
+        let layer = RateLimitLayer::new(rules).with_longest_wait(self.longest_wait);
+        Ok(match &self.store {
+            Some(address) => layer.with_store(address.open()?),
+            None => layer,
+        })
     }
 }
 

@@ -14,10 +14,14 @@ mod config;
 mod fallback;
 mod named;
 mod rate;
+mod rate_address;
 mod rate_limit;
 mod rate_limiter;
 mod rate_rules;
+mod rate_store;
 mod redact;
+#[cfg(feature = "redis")]
+mod redis_rates;
 mod remembered;
 mod retry;
 mod standard;
@@ -38,10 +42,14 @@ pub use circuit_breaker::{BreakerStatus, CircuitBreakerLayer, counts_as_failure}
 pub use config::{CascadeConfig, FallbackConfig, LayersConfig, RateLimitConfig, RateRule};
 pub use fallback::{FallbackLayer, may_fall_back};
 pub use rate::{Rate, RateAlgorithm};
+pub use rate_address::RateAddress;
 pub use rate_limit::RateLimitLayer;
 pub use rate_limiter::{RateDecision, RateLimiter};
 pub use rate_rules::{RateClaim, RateRefusal, RateRules, RateScope, RateStatus, RateSubject, RateUnit};
+pub use rate_store::{MemoryRates, RateAnswer, RateCount, RateStore};
 pub use redact::RedactLayer;
+#[cfg(feature = "redis")]
+pub use redis_rates::RedisRates;
 pub use retry::{RetryConfig, RetryLayer};
 pub use timeout::{TimeoutConfig, TimeoutLayer};
 pub use trace::TraceLayer;

@@ -33,6 +33,18 @@ pub enum RateAlgorithm {
     FixedWindow,
 }
 
+impl RateAlgorithm {
+    /// The stable name, in snake case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TokenBucket => "token_bucket",
+            Self::SlidingWindow => "sliding_window",
+            Self::FixedWindow => "fixed_window",
+        }
+    }
+}
+
 /// How many calls a time may hold.
 ///
 /// ```
@@ -221,6 +233,8 @@ impl Rate {
     pub(super) fn owe(&self, cell: &mut Cell, calls: u32, now: u64) {
         match self.algorithm {
             RateAlgorithm::TokenBucket => {
+                // Else the quiet time before would pay for what is only known now.
+                self.pay(cell, now);
                 cell.debt = cell.debt.saturating_add(u64::from(calls).saturating_mul(self.per));
             }
             RateAlgorithm::SlidingWindow => {
@@ -257,11 +271,15 @@ impl Rate {
     }
 
     // A token costs `per`, and each microsecond pays `limit`: whole numbers, so that nothing drifts.
-    fn take_tokens(&self, cell: &mut Cell, calls: u32, now: u64) -> Result<(), u64> {
-        let limit = u64::from(self.limit);
+    fn pay(&self, cell: &mut Cell, now: u64) {
         let passed = now.saturating_sub(cell.at);
-        cell.debt = cell.debt.saturating_sub(passed.saturating_mul(limit));
+        cell.debt = cell.debt.saturating_sub(passed.saturating_mul(u64::from(self.limit)));
         cell.at = cell.at.max(now);
+    }
+
+    fn take_tokens(&self, cell: &mut Cell, calls: u32, now: u64) -> Result<(), u64> {
+        self.pay(cell, now);
+        let limit = u64::from(self.limit);
         let debt = cell.debt.saturating_add(u64::from(calls) * self.per);
         let most = self.capacity() * self.per;
         if debt > most {

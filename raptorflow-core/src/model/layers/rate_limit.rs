@@ -13,12 +13,13 @@ use futures_util::{Stream, StreamExt as _};
 use super::{
     rate::Rate,
     rate_rules::{RateClaim, RateRefusal, RateRules, RateScope, RateSubject, RateUnit},
+    rate_store::RateStore,
     tokens::call_tokens,
 };
 use crate::{
     error::{Error, ErrorKind, Result, Retry},
     model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place, StreamPart},
-    runtime::Context,
+    runtime::{Cancel, Context},
 };
 
 /// The longest wait by default.
@@ -64,6 +65,8 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 pub struct RateLimitLayer {
     rules: RateRules,
     longest_wait: Duration,
+    /// Who counts; the rules themselves where it is not given.
+    store: Option<Arc<dyn RateStore>>,
 }
 
 impl Default for RateLimitLayer {
@@ -76,7 +79,7 @@ impl RateLimitLayer {
     /// By the given rules.
     #[must_use]
     pub fn new(rules: RateRules) -> Self {
-        Self { rules, longest_wait: LONGEST_WAIT }
+        Self { rules, longest_wait: LONGEST_WAIT, store: None }
     }
 
     /// One rate for each model.
@@ -89,6 +92,16 @@ impl RateLimitLayer {
     #[must_use]
     pub fn with_longest_wait(mut self, wait: Duration) -> Self {
         self.longest_wait = wait;
+        self
+    }
+
+    /// Counts in a store, which other layers and other processes may share, instead of in the rules.
+    ///
+    /// While the store cannot be asked, calls fail with its error: nothing takes its place.
+    /// What a call took is told to the store in a task of its own, after the call's end.
+    #[must_use]
+    pub fn with_store(mut self, store: Arc<dyn RateStore>) -> Self {
+        self.store = Some(store);
         self
     }
 
@@ -116,14 +129,26 @@ struct Limited {
 }
 
 impl Limited {
+    async fn claim(
+        &self,
+        ctx: &Context,
+        tokens: u32,
+        now: Duration,
+    ) -> Result<Result<RateClaim, RateRefusal>> {
+        let subject = subject(ctx, &self.inner.info().name);
+        match &self.layer.store {
+            Some(store) => self.layer.rules.claim_in(&**store, ctx, &subject, tokens).await,
+            None => Ok(self.layer.rules.claim(&subject, tokens, now)),
+        }
+    }
+
     /// Waits until a call is allowed, and gives what was counted for it.
     async fn wait(&self, ctx: &Context, tokens: u32) -> Result<RateClaim> {
         let clock = ctx.runtime().clock();
-        let subject = subject(ctx, &self.inner.info().name);
         let mut now = clock.elapsed();
         let patience = now.saturating_add(self.layer.longest_wait);
         loop {
-            let refusal = match self.layer.rules.claim(&subject, tokens, now) {
+            let refusal = match self.claim(ctx, tokens, now).await? {
                 Ok(claim) => return Ok(claim),
                 Err(refusal) => refusal,
             };
@@ -162,7 +187,7 @@ impl ChatModel for Limited {
         let expected = u32::try_from(call_tokens(request)).unwrap_or(u32::MAX);
         let mut count = Count {
             claim: Some(self.wait(ctx, expected).await?),
-            rules: self.layer.rules.clone(),
+            layer: self.layer.clone(),
             ctx: ctx.clone(),
             model: Arc::clone(&self.inner.info().name),
             used: None,
@@ -191,7 +216,7 @@ fn subject<'a>(ctx: &'a Context, model: &'a str) -> RateSubject<'a> {
 /// The tokens of one call; they are put right when it is dropped, which is at its end at the latest.
 struct Count {
     claim: Option<RateClaim>,
-    rules: RateRules,
+    layer: RateLimitLayer,
     ctx: Context,
     model: Arc<str>,
     /// What the model told, if it did.
@@ -202,9 +227,28 @@ impl Count {
     fn settle(&mut self) {
         if let (Some(claim), Some(used)) = (self.claim.take(), self.used) {
             let used = u32::try_from(used).unwrap_or(u32::MAX);
-            let now = self.ctx.runtime().clock().elapsed();
-            self.rules.settle(&subject(&self.ctx, &self.model), claim, used, now);
+            match self.layer.store.clone() {
+                Some(store) => self.tell(store, claim, used),
+                None => {
+                    let now = self.ctx.runtime().clock().elapsed();
+                    self.layer.rules.settle(&subject(&self.ctx, &self.model), claim, used, now);
+                }
+            }
         }
+    }
+}
+
+impl Count {
+    /// Tells a store what was used, also when the call was cancelled.
+    fn tell(&self, store: Arc<dyn RateStore>, claim: RateClaim, used: u32) {
+        let (rules, ctx, model) = (self.layer.rules.clone(), self.ctx.clone(), Arc::clone(&self.model));
+        self.ctx.runtime().tasks().spawn("model.rate_settle", async move {
+            // Not cancelled with the call or with the engine, which waits for its tasks.
+            let on = Context::new(ctx.runtime()).with_cancel(Cancel::new());
+            if let Err(err) = rules.settle_in(&*store, &on, &subject(&ctx, &model), claim, used).await {
+                tracing::warn!(error = %err, "what a call took was not told to the store of its rate");
+            }
+        });
     }
 }
 

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     rate::Rate,
     rate_limiter::{RateDecision, RateLimiter},
+    rate_store::{RateAnswer, RateCount, RateStore},
 };
+use crate::{error::Result, runtime::Context};
 
 /// Over whom a rate counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -155,6 +157,8 @@ pub struct RateRules(Arc<[Rule]>);
 struct Rule {
     scope: RateScope,
     unit: RateUnit,
+    /// What a store calls it: the same in every process with the same rules.
+    name: Arc<str>,
     limiter: RateLimiter,
     /// How often it did not allow a call; shared by the copies.
     refused: Arc<AtomicU64>,
@@ -170,7 +174,7 @@ pub struct RateStatus {
     pub unit: RateUnit,
     /// How many it allows.
     pub rate: Rate,
-    /// How many keys it remembers now.
+    /// How many keys it remembers now; none where a [`RateStore`] counts.
     pub keys: u64,
     /// How often it did not allow a call, which then waited or failed.
     pub refused: u64,
@@ -217,7 +221,12 @@ impl RateRules {
     }
 
     fn and(self, scope: RateScope, unit: RateUnit, limiter: RateLimiter) -> Self {
-        let rule = Rule { scope, unit, limiter, refused: Arc::default() };
+        let rate = limiter.rate();
+        let same = |rule: &&Rule| (rule.scope, rule.unit, rule.limiter.rate()) == (scope, unit, rate);
+        let (number, per) = (self.0.iter().filter(same).count(), rate.per().as_micros());
+        let (algorithm, limit, most) = (rate.algorithm().name(), rate.limit(), rate.capacity());
+        let name = format!("{scope}.{unit}.{algorithm}.{limit}.{per}.{most}.{number}").into();
+        let rule = Rule { scope, unit, name, limiter, refused: Arc::default() };
         Self(self.0.iter().cloned().chain([rule]).collect())
     }
 
@@ -277,6 +286,58 @@ impl RateRules {
         Ok(claim)
     }
 
+    /// As [`RateRules::claim`], counted by a store instead of here, at the store's own time.
+    ///
+    /// # Errors
+    /// What the store says. A rule that does not allow the call is no error but a [`RateRefusal`].
+    pub async fn claim_in(
+        &self,
+        store: &dyn RateStore,
+        ctx: &Context,
+        subject: &RateSubject<'_>,
+        tokens: u32,
+    ) -> Result<Result<RateClaim, RateRefusal>> {
+        let claim = RateClaim { tokens, at: Duration::ZERO };
+        let counted: Vec<(&Rule, String)> = self.0.iter().filter_map(|rule| rule.keyed(subject)).collect();
+        let counts: Vec<RateCount<'_>> =
+            counted.iter().map(|(rule, key)| rule.of_store(key, claim)).collect();
+        if counts.is_empty() {
+            return Ok(Ok(claim));
+        }
+        let RateAnswer { at, refused } = store.take(ctx, &counts).await?;
+        let refused = refused.and_then(|(position, after)| Some((counted.get(position)?.0, after)));
+        Ok(match refused {
+            None => Ok(RateClaim { tokens, at }),
+            Some((rule, after)) => {
+                rule.refused.fetch_add(1, Ordering::Relaxed);
+                Err(RateRefusal { scope: rule.scope, unit: rule.unit, after })
+            }
+        })
+    }
+
+    /// As [`RateRules::settle`], for a claim of [`RateRules::claim_in`].
+    ///
+    /// # Errors
+    /// What the store says; the claim counts as it was expected then.
+    pub async fn settle_in(
+        &self,
+        store: &dyn RateStore,
+        ctx: &Context,
+        subject: &RateSubject<'_>,
+        claim: RateClaim,
+        tokens: u32,
+    ) -> Result<()> {
+        let counts_tokens = |rule: &&Rule| rule.unit == RateUnit::Tokens && rule.count(claim) != tokens;
+        let counted: Vec<(&Rule, String)> =
+            self.0.iter().filter(counts_tokens).filter_map(|rule| rule.keyed(subject)).collect();
+        let counts: Vec<RateCount<'_>> =
+            counted.iter().map(|(rule, key)| rule.of_store(key, claim)).collect();
+        if counts.is_empty() {
+            return Ok(());
+        }
+        store.correct(ctx, claim.at, &counts, tokens).await
+    }
+
     /// Puts right what was counted, when a call has taken so many tokens; more than expected make those wait who come
     /// later.
     pub fn settle(&self, subject: &RateSubject<'_>, claim: RateClaim, tokens: u32, now: Duration) {
@@ -287,6 +348,15 @@ impl RateRules {
 }
 
 impl Rule {
+    /// Itself and what it counts a subject by; nothing when it does not apply.
+    fn keyed(&self, subject: &RateSubject<'_>) -> Option<(&Self, String)> {
+        Some((self, subject.with_key(self.scope, str::to_owned)?))
+    }
+
+    fn of_store<'a>(&'a self, key: &'a str, claim: RateClaim) -> RateCount<'a> {
+        RateCount { rule: &self.name, key, rate: self.limiter.rate(), calls: self.count(claim) }
+    }
+
     /// How much of it a call takes.
     fn count(&self, claim: RateClaim) -> u32 {
         match self.unit {

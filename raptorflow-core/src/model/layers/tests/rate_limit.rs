@@ -1,6 +1,6 @@
 //! Rules over scopes, and the limiter as a layer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 
@@ -8,8 +8,8 @@ use super::support::Desk;
 use crate::{
     error::{ErrorKind, Retry},
     model::{
-        ChatModel as _, Layer as _, Model, ModelInfo, Rate, RateAlgorithm, RateLimitLayer, RateRules,
-        RateScope, RateSubject, RateUnit,
+        ChatModel as _, Layer as _, MemoryRates, Model, ModelInfo, Rate, RateAlgorithm, RateLimitLayer,
+        RateRules, RateScope, RateSubject, RateUnit,
     },
     testing::{Reply, ScriptedModel},
     types::Usage,
@@ -194,4 +194,48 @@ async fn the_layer_counts_what_the_model_told() {
             );
         }
     }
+}
+
+#[test]
+fn tokens_beyond_what_was_expected_are_not_paid_by_a_quiet_time_before() {
+    let rules = RateRules::new().with_tokens(RateScope::Global, tenth(100));
+    let subject = RateSubject::default();
+    let claim = rules.claim(&subject, 10, SECOND).unwrap();
+    // The call took long, and the bucket was full again before it was known what it took.
+    rules.settle(&subject, claim, 110, SECOND * 60);
+    assert_eq!(rules.claim(&subject, 100, SECOND * 60).unwrap_err().after, SECOND * 10);
+}
+
+#[tokio::test]
+async fn layers_with_one_store_share_what_it_counts() {
+    let desk = Desk::new([]).always(Reply::text("Here."));
+    let ctx = desk.ctx().with_principal("asha");
+    let rules = || RateRules::new().with(RateScope::Tenant, tenth(9)).with(RateScope::User, tenth(2));
+    let store = MemoryRates::default();
+    let [one, two] = [0, 1].map(|_| {
+        let layer = RateLimitLayer::new(rules()).with_store(Arc::new(store.clone()));
+        (layer.rules().clone(), layer.with_longest_wait(SECOND * 10).wrap(desk.model()))
+    });
+    assert!(one.1.complete(&ctx, &Desk::request()).await.is_ok());
+    assert!(two.1.complete(&ctx, &Desk::request()).await.is_ok());
+    desk.pauses(one.1.complete(&ctx, &Desk::request()), &[5]).await.unwrap();
+    assert_eq!((one.0.states()[1].refused, two.0.states()[1].refused), (1, 0));
+    assert_eq!(desk.script.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_store_is_told_what_a_call_took() {
+    let first = Reply::text("Short.").with_usage(Usage::new(30, 5));
+    let desk = Desk::new([first]).always(Reply::text("Here."));
+    let ctx = desk.ctx();
+    let rate = Rate::new(2_000, SECOND * 10).unwrap().with_burst(1.0);
+    let layer = RateLimitLayer::new(RateRules::new().with_tokens(RateScope::Endpoint, rate));
+    let layer = layer.with_longest_wait(Duration::ZERO).with_store(Arc::new(MemoryRates::default()));
+    let model = layer.wrap(desk.model());
+    model.complete(&ctx, &Desk::request()).await.unwrap();
+    // The task that tells it has its turn.
+    tokio::task::yield_now().await;
+    assert!(model.complete(&ctx, &Desk::request()).await.is_ok());
+    // Of this call nothing was told, so that it counts as it was expected.
+    assert_eq!(model.complete(&ctx, &Desk::request()).await.unwrap_err().kind(), ErrorKind::RateLimited);
 }

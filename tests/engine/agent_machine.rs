@@ -397,6 +397,14 @@ fn play(
                 let open = run.open_calls();
                 result_of(&open[choose(open.len())])
             }
+            Command::HandOver(transfer) => Fact::HandoffAnswered {
+                agent: transfer.agent.clone(),
+                output: "done".into(),
+                finish: Finish::Complete,
+                usage: Usage::default(),
+                cost: None,
+                passages: vec![],
+            },
             Command::Done => return (requests, facts, Some(run.into_output())),
         };
         run.apply(fact.clone()).unwrap();

@@ -15,6 +15,7 @@ mod budget;
 mod combine;
 mod control;
 mod flows;
+mod handoffs;
 mod knowledge_base;
 mod layers;
 mod orchestration;

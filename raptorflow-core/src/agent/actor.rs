@@ -10,7 +10,7 @@ use crate::{
     agent::{AgentBuilder, AgentSpec, AgentTool, Session, call::check_lineage},
     error::{Error, ErrorKind, Result},
     journal::Fact,
-    types::{AgentId, Effects, Finish, Money, Part, Passage, Schema, Usage},
+    types::{AgentId, Effects, Finish, Message, Money, Part, Passage, Schema, Usage},
 };
 
 /// What an agent is asked.
@@ -39,6 +39,9 @@ pub struct AgentInput {
     /// Pictures and files that come with the question, for agents whose models see or read them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Part>,
+    /// What was said before the question: texts of users and assistants, oldest first, for agents with a model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Message>,
 }
 
 /// The form that whoever asks wants an answer in.
@@ -55,7 +58,14 @@ pub struct AnswerForm {
 impl AgentInput {
     /// A question to the agent as a whole.
     pub fn new(input: impl Into<Value>) -> Self {
-        Self { input: input.into(), capability: None, background: None, form: None, attachments: Vec::new() }
+        Self {
+            input: input.into(),
+            capability: None,
+            background: None,
+            form: None,
+            attachments: Vec::new(),
+            history: Vec::new(),
+        }
     }
 
     /// One capability, with arguments that hold at least the goal.
@@ -81,6 +91,13 @@ impl AgentInput {
     #[must_use]
     pub fn with_attachment(mut self, part: Part) -> Self {
         self.attachments.push(part);
+        self
+    }
+
+    /// Says what was said before the question.
+    #[must_use]
+    pub fn with_history(mut self, messages: impl IntoIterator<Item = Message>) -> Self {
+        self.history.extend(messages);
         self
     }
 
@@ -145,6 +162,9 @@ pub struct AgentOutput {
     /// The passages that it was given; citations in the answer are their numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passages: Vec<Passage>,
+    /// Who answered, when the agent that was asked handed the conversation over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
 }
 
 impl AgentOutput {

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    agent::{Agent, AgentKind, AgentSpec, Capability, Limits, LlmAgent, Retrieval},
+    agent::{Agent, AgentKind, AgentSpec, Capability, Handoff, Limits, LlmAgent, Retrieval},
     error::{Error, ErrorKind, Result},
     model::Model,
     tool::{Tool, ToolRegistry},
@@ -108,6 +108,12 @@ impl AgentBuilder {
         }
     }
 
+    /// Agents that it may hand the conversation to; the engine must know them when the agent runs.
+    #[must_use]
+    pub fn handoffs(self, handoffs: impl IntoIterator<Item = Handoff>) -> Self {
+        self.change(|spec| spec.handoffs.extend(handoffs))
+    }
+
     /// Its answer is JSON of this Rust type's schema.
     #[must_use]
     pub fn output<T: schemars::JsonSchema>(self) -> Self {
@@ -172,8 +178,8 @@ fn check(spec: &AgentSpec) -> Result<()> {
     if spec.limits.steps == 0 {
         return unusable("limits.steps");
     }
-    if spec.agents.contains(&spec.name) {
-        let message = "an agent cannot ask itself";
+    if spec.agents.iter().chain(spec.handoffs.iter().map(|it| &it.agent)).any(|it| *it == spec.name) {
+        let message = "an agent cannot ask itself, nor hand over to itself";
         return Err(Error::new(ErrorKind::InvalidInput, "agent.build", message).with("field", "agents"));
     }
     let mut known = HashSet::new();

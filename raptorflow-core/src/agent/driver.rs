@@ -37,7 +37,7 @@ pub(super) async fn drive(agent: &LlmAgent, session: &Session, input: &AgentInpu
     run.reopen();
     let capability = input.capability.as_deref().map(|name| spec.capability(name)).transpose()?;
     let session = timed(session, spec, capability);
-    let driver = Driver { agent, session: &session, tools };
+    let driver = Driver { agent, session: &session, input, tools };
     // By reference: each future that it were moved into would keep room for it.
     observed(&session, spec, pin!(driver.run(run))).await
 }
@@ -117,10 +117,22 @@ pub(crate) fn event(ctx: &Context, spec: &AgentSpec, kind: EventKind) -> Event {
     event
 }
 
-struct Driver<'a> {
-    agent: &'a LlmAgent,
-    session: &'a Session,
+/// One agent at work.
+pub(super) struct Driver<'a> {
+    pub(super) agent: &'a LlmAgent,
+    pub(super) session: &'a Session,
+    pub(super) input: &'a AgentInput,
     tools: ToolRegistry,
+}
+
+impl<'a> Driver<'a> {
+    /// The same agent at another place of the run, without tools.
+    pub(super) fn aside(&self, session: &'a Session) -> Self
+    where
+        Self: 'a,
+    {
+        Self { agent: self.agent, session, input: self.input, tools: ToolRegistry::default() }
+    }
 }
 
 impl Driver<'_> {
@@ -148,6 +160,12 @@ impl Driver<'_> {
                     self.record(&mut run, [fact], executed).await?;
                 }
                 Command::CallTools => self.call_tools(&mut run).await?,
+                Command::HandOver(transfer) => {
+                    // On the heap: few runs hand over, and each would keep room for it.
+                    let facts = Box::pin(self.hand_over(transfer, &run)).await?;
+                    self.session.journal().append(self.session.ctx(), &facts).await?;
+                    facts.into_iter().try_for_each(|fact| run.apply(fact))?;
+                }
                 Command::Done => return run.into_output(),
             }
         }
@@ -175,7 +193,12 @@ impl Driver<'_> {
         Ok((Fact::ContextLoaded { query: query.to_owned(), passages }, queried))
     }
 
-    async fn call_model(&self, ctx: &Context, model: &Model, request: &ChatRequest) -> Result<(Fact, Event)> {
+    pub(super) async fn call_model(
+        &self,
+        ctx: &Context,
+        model: &Model,
+        request: &ChatRequest,
+    ) -> Result<(Fact, Event)> {
         let clock = ctx.runtime().clock();
         let start = clock.elapsed();
         let mut answer = Accumulator::new(Arc::clone(&model.info().name));

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    agent::{Actor, AgentInput, AgentOutput, AgentSpec, Session, driver},
+    agent::{Actor, AgentInput, AgentOutput, AgentSpec, Session, driver, handoff::TransferTool},
     error::Result,
     model::Model,
     tool::ToolRegistry,
@@ -47,7 +47,7 @@ impl LlmAgent {
 
     /// Its tools: its own and those of the engine that its spec names.
     pub(super) fn tools(&self, session: &Session) -> Result<(ToolRegistry, Arc<[ToolSpec]>)> {
-        if self.spec.tools.is_empty() && self.spec.agents.is_empty() {
+        if self.spec.tools.is_empty() && self.spec.agents.is_empty() && self.spec.handoffs.is_empty() {
             return Ok((self.tools.clone(), Arc::clone(&self.tool_specs)));
         }
         let mut tools = self.tools.clone();
@@ -58,6 +58,11 @@ impl LlmAgent {
         for name in &self.spec.agents {
             let agent = session.means().agents.get(name.as_str());
             let tool = agent.map_err(|err| err.with("of", &self.spec.name))?.as_tool();
+            tools.register(tool).map_err(|err| err.with("agent", &self.spec.name))?;
+        }
+        for handoff in &self.spec.handoffs {
+            let agent = session.means().agents.get(handoff.agent.as_str());
+            let tool = TransferTool::new(handoff, &agent.map_err(|err| err.with("of", &self.spec.name))?);
             tools.register(tool).map_err(|err| err.with("agent", &self.spec.name))?;
         }
         let specs = tools.specs();
@@ -73,7 +78,7 @@ impl Actor for LlmAgent {
 
     /// The worst of what its own tools do; what those of the engine and other agents do is not known before it runs.
     fn effects(&self) -> Effects {
-        if !self.spec.tools.is_empty() || !self.spec.agents.is_empty() {
+        if !self.spec.tools.is_empty() || !self.spec.agents.is_empty() || !self.spec.handoffs.is_empty() {
             return Effects::External;
         }
         let all = || self.tool_specs.iter().map(|tool| tool.effects);

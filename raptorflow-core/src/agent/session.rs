@@ -43,6 +43,8 @@ pub struct Session {
     means: Arc<Means>,
     content: bool,
     pieces: Option<mpsc::Sender<Piece>>,
+    /// Whose answer is read as it arrives: that of the run's own agent, or of whom it handed over to.
+    read_at: Arc<str>,
 }
 
 /// A piece of the answer of a run's own agent, for whoever reads it as it arrives.
@@ -61,7 +63,7 @@ impl Session {
     /// A session over a run's journal.
     #[must_use]
     pub fn new(ctx: Context, journal: Journal, means: Arc<Means>) -> Self {
-        Self { ctx, journal, means, content: false, pieces: None }
+        Self { ctx, journal, means, content: false, pieces: None, read_at: Arc::from("") }
     }
 
     /// Whether pieces of answers are published as they arrive; off unless the host asks for it.
@@ -114,9 +116,15 @@ impl Session {
         self.content
     }
 
-    /// Whether somebody reads the answer as it arrives: that of the run's own agent, not of those below it.
+    /// Whether somebody reads the answer as it arrives; not that of agents that are asked below.
     pub(crate) fn is_read(&self) -> bool {
-        self.pieces.is_some() && self.ctx.path().is_empty()
+        self.pieces.is_some() && *self.ctx.path() == self.read_at
+    }
+
+    /// The same run with another context, whose answer is read in place of this one's.
+    pub(crate) fn handed_to(&self, ctx: Context) -> Self {
+        let read_at = if self.is_read() { ctx.path() } else { &self.read_at };
+        Self { read_at: Arc::clone(read_at), ..self.with_context(ctx) }
     }
 
     /// Whether somebody sees parts of an answer before it is whole.

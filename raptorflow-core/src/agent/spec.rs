@@ -5,7 +5,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::Capability,
+    agent::{Capability, Handoff},
     error::{Error, ErrorKind, Result},
     types::{AgentId, Schema},
 };
@@ -161,6 +161,9 @@ pub struct AgentSpec {
     /// Names of agents that the engine knows and that it may ask, each as a tool of that name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<AgentId>,
+    /// Agents that it may hand the conversation to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handoffs: Vec<Handoff>,
     /// The form of its answer; free text when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Schema>,
@@ -195,6 +198,7 @@ impl AgentSpec {
             model: None,
             tools: Vec::new(),
             agents: Vec::new(),
+            handoffs: Vec::new(),
             output: None,
             retrieval: None,
             limits: Limits::default(),

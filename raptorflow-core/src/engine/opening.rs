@@ -55,12 +55,12 @@ impl Engine {
             return Err(Error::new(ErrorKind::Corrupt, "engine.resume", message).with("run", run));
         };
         let agent = self.agent_of(target, entries).map_err(|err| of_run(err, run))?;
-        let (form, attachments) = match recorded_form(entries) {
-            Some(Fact::FormRecorded { schema, repairs, attachments, .. }) => {
+        let (form, attachments, history) = match recorded_form(entries) {
+            Some(Fact::FormRecorded { schema, repairs, attachments, history, .. }) => {
                 let form = schema.clone().map(|schema| AnswerForm { schema, repairs: *repairs });
-                (form, attachments.clone())
+                (form, attachments.clone(), history.clone())
             }
-            _ => (None, Vec::new()),
+            _ => (None, Vec::new(), Vec::new()),
         };
         let input = AgentInput {
             input: input.clone(),
@@ -68,6 +68,7 @@ impl Engine {
             background: background.clone(),
             form,
             attachments,
+            history,
         };
         Ok((agent, input))
     }
@@ -86,7 +87,7 @@ impl Engine {
 
 fn form_recorded(given: Option<&AgentSpec>, input: &AgentInput) -> Result<Option<Fact>> {
     let form = input.form.as_ref();
-    if given.is_none() && form.is_none() && input.attachments.is_empty() {
+    if given.is_none() && form.is_none() && input.attachments.is_empty() && input.history.is_empty() {
         return Ok(None);
     }
     let agent = given.map(serde_json::to_value).transpose().map_err(|err| {
@@ -98,6 +99,7 @@ fn form_recorded(given: Option<&AgentSpec>, input: &AgentInput) -> Result<Option
         schema,
         repairs: repairs.flatten(),
         attachments: input.attachments.clone(),
+        history: input.history.clone(),
     }))
 }
 

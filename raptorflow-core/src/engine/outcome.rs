@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     agent::AgentOutput,
-    types::{Finish, Money, Passage, RunId, Usage},
+    types::{AgentId, Finish, Money, Passage, RunId, Usage},
 };
 
 /// How a run ended.
@@ -25,12 +25,15 @@ pub struct Outcome {
     /// The passages that a single agent was given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passages: Vec<Passage>,
+    /// Who answered, when the agent that was asked handed the conversation over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
 }
 
 impl Outcome {
     pub(super) fn new(run_id: RunId, output: AgentOutput) -> Self {
-        let AgentOutput { output, finish, usage, cost, passages } = output;
-        Self { run_id, output, finish, usage, cost, passages }
+        let AgentOutput { output, finish, usage, cost, passages, agent } = output;
+        Self { run_id, output, finish, usage, cost, passages, agent }
     }
 
     /// The answer as text: a string as it is, other values as JSON.

@@ -19,7 +19,7 @@ use crate::{
     event::{Filter, Lag, Subscription},
     journal::{Entry, Fact, Opened, RunStatus, Summary},
     runtime::{Cancel, Context},
-    types::{Part, RunId, TenantId},
+    types::{Message, Part, RunId, TenantId},
 };
 
 /// How many events a run's own subscription holds before the oldest make room.
@@ -273,6 +273,26 @@ impl RunRequest {
         self
     }
 
+    /// What was said before the question; see [`AgentInput::history`].
+    ///
+    /// ```
+    /// # use raptorflow_core::{Agent, Engine, model::{Model, OfflineModel}};
+    /// use raptorflow_core::types::Message;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// # let engine = Engine::builder().build().await?;
+    /// # engine.register(Agent::builder("reader").model("offline:extractive").build()?)?;
+    /// let before = [Message::user("Which plan is the cheapest?"), Message::assistant("The basic plan.")];
+    /// engine.run("reader", "What does it cost?").history(before).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn history(mut self, messages: impl IntoIterator<Item = Message>) -> Self {
+        self.input = self.input.with_history(messages);
+        self
+    }
+
     pub(super) fn of(mut self, target: Target) -> Self {
         self.asked = Asked::Target(target);
         self
@@ -390,6 +410,10 @@ fn ended(run: RunId, summary: &Summary, entries: &[Entry]) -> Result<Outcome> {
                 output.finish = *finish;
             }
             Fact::ContextLoaded { passages, .. } if entry.path.is_empty() => {
+                output.passages.clone_from(passages);
+            }
+            Fact::HandoffAnswered { agent, passages, .. } if entry.path.is_empty() => {
+                output.agent = Some(agent.clone());
                 output.passages.clone_from(passages);
             }
             _ => {}

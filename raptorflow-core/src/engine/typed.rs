@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     engine::Outcome,
     error::{Error, ErrorKind, Result},
-    types::{Finish, Money, Passage, RunId, Usage},
+    types::{AgentId, Finish, Money, Passage, RunId, Usage},
 };
 
 /// How a run ended whose answer is a value of a type.
@@ -24,6 +24,9 @@ pub struct TypedOutcome<T> {
     /// The passages that the agent was given.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub passages: Vec<Passage>,
+    /// Who answered, when the agent that was asked handed the conversation over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
 }
 
 impl Outcome {
@@ -63,14 +66,14 @@ impl Outcome {
 
     pub(super) fn typed<T: DeserializeOwned>(self) -> Result<TypedOutcome<T>> {
         let value = self.parse()?;
-        let Self { run_id, usage, cost, passages, .. } = self;
-        Ok(TypedOutcome { value, run_id, usage, cost, passages })
+        let Self { run_id, usage, cost, passages, agent, .. } = self;
+        Ok(TypedOutcome { value, run_id, usage, cost, passages, agent })
     }
 }
 
 impl From<TypedOutcome<Value>> for Outcome {
     fn from(typed: TypedOutcome<Value>) -> Self {
-        let TypedOutcome { value, run_id, usage, cost, passages } = typed;
-        Self { run_id, output: value, finish: Finish::Complete, usage, cost, passages }
+        let TypedOutcome { value, run_id, usage, cost, passages, agent } = typed;
+        Self { run_id, output: value, finish: Finish::Complete, usage, cost, passages, agent }
     }
 }

@@ -71,6 +71,9 @@ pub enum Fact {
         /// The pictures and files that came with the question.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         attachments: Vec<Part>,
+        /// What was said before the question.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        history: Vec<Message>,
     },
     /// The run ended with an answer.
     ExecutionCompleted {
@@ -187,7 +190,7 @@ pub enum Fact {
     },
     /// An agent answered that the agent at this path asked as a tool; what it did lies below.
     AgentAnswered {
-        /// The agent that was asked.
+        /// The agent that was asked; the one at this path for a summary of its own conversation.
         agent: AgentId,
         /// The tokens that its calls took; each call stands at its own place too.
         #[serde(default)]
@@ -195,6 +198,25 @@ pub enum Fact {
         /// What its calls cost; `None` when there were none or a price is unknown.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost: Option<Money>,
+    },
+    /// The agent at this path had handed the conversation to another one, and this is the answer.
+    HandoffAnswered {
+        /// Who answered.
+        agent: AgentId,
+        /// The answer.
+        output: Value,
+        /// Whether the answer is whole.
+        #[serde(default, skip_serializing_if = "Finish::is_complete")]
+        finish: Finish,
+        /// The tokens that the calls below took; each call stands at its own place too.
+        #[serde(default)]
+        usage: Usage,
+        /// What they cost; `None` when there were none or a price is unknown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<Money>,
+        /// The passages that the answer rests on.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        passages: Vec<Passage>,
     },
     /// A tool answered.
     ToolReturned {

@@ -380,7 +380,9 @@ impl StepState {
                 self.end(StepStatus::Completed, entry.time, None);
             }
             Fact::StepFailed { error } => self.end(StepStatus::Failed, entry.time, Some(error.clone())),
-            Fact::TimerFired => self.end(StepStatus::Completed, entry.time, None),
+            Fact::TimerFired | Fact::HandoffAnswered { .. } => {
+                self.end(StepStatus::Completed, entry.time, None);
+            }
             Fact::QuestionAsked { .. } | Fact::TimerSet { .. } | Fact::ChildStarted { .. } => {
                 self.go_on(StepStatus::Waiting);
             }

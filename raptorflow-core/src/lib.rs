@@ -23,6 +23,8 @@ pub mod rag;
 pub mod skill;
 pub mod tool;
 
+pub mod memory;
+
 pub mod agent;
 
 pub mod workflow;

@@ -6,15 +6,17 @@ use libtest_mimic::{Completion, Failed, Trial};
 use raptorflow_core::{
     error::{Error, ErrorKind, Result},
     event::Bus,
+    memory::{Relevance, StorageMemory},
     rag::{
+        HashingEmbedder,
         lexical::{InvertedIndex, LexicalCapability},
         vector::{Capability as VectorCapability, FlatIndex, HnswConfig, HnswIndex},
     },
     storage::{Capability, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, Storage},
     testing::conformance::{
-        Case, EventSubject, LexicalSubject, StorageSubject, Subject, VectorSubject, chat_cases,
-        embedder_cases, embedding_cases, event_cases, lexical_cases, rate_store_cases, storage_cases,
-        vector_cases,
+        Case, EventSubject, LexicalSubject, MemorySubject, StorageSubject, Subject, VectorSubject,
+        chat_cases, embedder_cases, embedding_cases, event_cases, lexical_cases, memory_cases,
+        rate_store_cases, storage_cases, vector_cases,
     },
 };
 use raptorflow_tests::postgres::Server;
@@ -41,6 +43,12 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
     ];
     let event = [Backend { contract: "event", name: "local", fresh: || Ok(local()) }];
     let lexical = [Backend { contract: "lexical", name: "inverted", fresh: || Ok(inverted()) }];
+    let memory = [
+        Backend { contract: "memory", name: "memory", fresh: || Ok(remembering(memory(), words)) },
+        Backend { contract: "memory", name: "embedder", fresh: || Ok(remembering(memory(), embedder)) },
+        Backend { contract: "memory", name: "sqlite", fresh: || Ok(remembering(sqlite(), embedder)) },
+        Backend { contract: "memory", name: "postgres", fresh: || Ok(remembering(postgres()?, words)) },
+    ];
     let vector = [
         Backend { contract: "vector", name: "flat", fresh: || Ok(flat()) },
         Backend { contract: "vector", name: "hnsw", fresh: || Ok(hnsw(HnswConfig::default())) },
@@ -60,6 +68,7 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
         names(&embedding),
         names(&embedder),
         names(&lexical),
+        names(&memory),
         names(&vector),
         names(&rates),
         third_party::NAMES.to_vec(),
@@ -71,6 +80,7 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
     trials.extend(of_contract(&embedding, &embedding_cases(), &required));
     trials.extend(of_contract(&embedder, &embedder_cases(), &required));
     trials.extend(of_contract(&lexical, &lexical_cases(), &required));
+    trials.extend(of_contract(&memory, &memory_cases(), &required));
     trials.extend(of_contract(&rates, &rate_store_cases(), &required));
     trials.extend(of_contract(&vector, &vector_cases(), &required));
     trials.extend(required.into_iter().filter(|name| !known.contains(name)).map(unknown));
@@ -173,6 +183,21 @@ fn postgres() -> std::result::Result<StorageSubject, String> {
 #[cfg(not(unix))]
 fn postgres() -> std::result::Result<StorageSubject, String> {
     Err("the test server needs a Unix machine".to_owned())
+}
+
+fn words() -> Relevance {
+    Relevance::Words
+}
+
+fn embedder() -> Relevance {
+    Relevance::by(HashingEmbedder::default())
+}
+
+/// A memory over what a storage subject opens.
+fn remembering(storage: StorageSubject, relevance: fn() -> Relevance) -> MemorySubject {
+    MemorySubject::new(storage, move |storage, bounds| {
+        Arc::new(StorageMemory::new(storage, relevance(), bounds)) as _
+    })
 }
 
 fn inverted() -> LexicalSubject {

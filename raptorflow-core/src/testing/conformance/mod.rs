@@ -21,6 +21,7 @@ mod chat;
 mod embedding;
 mod event;
 mod lexical;
+mod memory;
 mod rate;
 mod storage;
 mod vector;
@@ -32,6 +33,7 @@ pub use embedding::{
 };
 pub use event::{EventSubject, event_cases};
 pub use lexical::{LexicalSubject, lexical_cases};
+pub use memory::{MemorySubject, memory_cases};
 pub use rate::{RateStoreSubject, rate_store_cases};
 pub use storage::{StorageSubject, storage_cases};
 pub use vector::{VectorSubject, vector_cases};

@@ -2,6 +2,7 @@
 
 use libtest_mimic::{Arguments, Trial};
 
+mod addresses;
 mod argument_validation;
 mod event_stream;
 mod skills;
@@ -9,7 +10,7 @@ mod templates;
 
 fn main() {
     let mut trials: Vec<Trial> =
-        vec![argument_validation::trial(), event_stream::trial(), templates::trial()];
+        vec![addresses::trial(), argument_validation::trial(), event_stream::trial(), templates::trial()];
     trials.extend(skills::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -1,4 +1,4 @@
-//! The remote models against a scripted server on this machine: wire format, streams and failures.
+//! The remote models and tools against scripted servers on this machine: wire format, streams and failures.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -11,6 +11,8 @@ mod anthropic;
 mod cassette;
 mod embeddings;
 mod failures;
+#[cfg(target_os = "linux")]
+mod fetch;
 #[cfg(feature = "genai")]
 mod genai;
 mod media;

@@ -40,6 +40,8 @@ pub use chat::{ChatModel, ChatStream, Model};
 pub use embedding::{EmbeddingAnswer, EmbeddingInfo, EmbeddingModel, EmbeddingPurpose};
 #[cfg(feature = "http")]
 pub use embedding::{EmbeddingConfig, EmbeddingWire, HttpEmbeddingModel};
+#[cfg(feature = "tool-fetch")]
+pub(crate) use http::tls_config;
 #[cfg(feature = "http")]
 pub use http::{HttpBody, HttpClient, HttpConfig, HttpRequest, HttpResponse, ReqwestClient};
 pub use info::{ModelAbilities, ModelInfo};

@@ -40,6 +40,7 @@
 //! # Ok::<(), raptorflow_core::Error>(()) }).unwrap();
 //! ```
 
+mod builtin;
 mod check;
 mod dispatch;
 mod function;
@@ -50,6 +51,8 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "tool-fetch")]
+pub use builtin::{AddressRules, Fetch, FetchConfig, HostResolver, SystemResolver, is_public};
 pub(crate) use dispatch::call_tool;
 pub use dispatch::{DispatchConfig, dispatch, dispatch_all, dispatch_stream};
 pub use function::{FunctionTool, IntoToolResult};

@@ -15,4 +15,6 @@ pub(crate) use events::{Dialect, answer_parts};
 pub(crate) use status::{Origin, provider_error};
 #[cfg(feature = "model-genai")]
 pub(crate) use transport::refused;
+#[cfg(feature = "tool-fetch")]
+pub(crate) use transport::tls_config;
 pub use transport::{HttpConfig, ReqwestClient};

@@ -127,21 +127,28 @@ fn is_local(url: &Url) -> bool {
     host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|ip| ip.is_loopback())
 }
 
-fn build(reach: Reach, config: &HttpConfig) -> Result<Client> {
-    let failed = |err: Box<dyn std::error::Error + Send + Sync>| {
-        Error::new(ErrorKind::Unavailable, "http.post", "cannot set up HTTPS").caused_by(err)
-    };
+/// TLS with the certificates of the machine, or with none where no TLS is spoken.
+pub(crate) fn tls_config(secure: bool) -> Result<ClientConfig> {
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|err| failed(err.into()))?;
+        .map_err(|err| no_tls(err.into()))?;
     // The machine's certificates are only read where TLS is spoken: a container without any still reaches a
     // model on localhost.
-    let tls = match reach {
-        Reach::Local | Reach::Plain => tls.with_root_certificates(RootCertStore::empty()),
-        Reach::Secure => tls.with_platform_verifier().map_err(|err| failed(err.into()))?,
+    let tls = if secure {
+        tls.with_platform_verifier().map_err(|err| no_tls(err.into()))?
+    } else {
+        tls.with_root_certificates(RootCertStore::empty())
     };
+    Ok(tls.with_no_client_auth())
+}
+
+fn no_tls(err: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::new(ErrorKind::Unavailable, "http.post", "cannot set up HTTPS").caused_by(err)
+}
+
+fn build(reach: Reach, config: &HttpConfig) -> Result<Client> {
     let client = Client::builder()
-        .tls_backend_preconfigured(tls.with_no_client_auth())
+        .tls_backend_preconfigured(tls_config(matches!(reach, Reach::Secure))?)
         .redirect(redirect::Policy::none())
         .connect_timeout(config.connect_timeout)
         .read_timeout(config.idle_timeout)
@@ -154,7 +161,7 @@ fn build(reach: Reach, config: &HttpConfig) -> Result<Client> {
                 .caused_by(err.without_url())
         })?),
     };
-    client.build().map_err(|err| failed(err.into()))
+    client.build().map_err(|err| no_tls(err.into()))
 }
 
 #[async_trait]

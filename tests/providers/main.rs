@@ -18,6 +18,7 @@ mod genai;
 mod media;
 mod network;
 mod openai;
+mod rerank;
 mod responses;
 mod usage;
 

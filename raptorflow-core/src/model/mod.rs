@@ -20,6 +20,7 @@ mod partial;
 mod profile;
 mod registry;
 mod request;
+mod rerank;
 mod response;
 mod settings;
 mod sse;
@@ -60,6 +61,9 @@ pub use partial::PartialJson;
 pub use profile::{Ability, ModelProfile};
 pub use registry::{ModelFactory, ModelRegistry};
 pub use request::{ChatRequest, Effort, KeepPrompt, Output, Reasoning, ToolChoice};
+#[cfg(feature = "http")]
+pub use rerank::{HttpReranker, RerankConfig, RerankWire};
+pub use rerank::{RerankAnswer, Reranked, Reranker, RerankerFactory, RerankerRegistry};
 pub use response::{ChatResponse, FinishReason};
 pub use settings::ProviderSettings;
 pub use sse::{SseDecoder, SseEvent, SseMessage};

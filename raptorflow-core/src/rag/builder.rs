@@ -15,6 +15,7 @@ use crate::{
         knowledge::KnowledgeBase,
         lexical::{InvertedIndex, LexicalIndex},
         record::Record,
+        rerank::Rerank,
         vector::{FlatIndex, Metric, VectorIndex},
     },
     runtime::{Context, Runtime},
@@ -51,6 +52,7 @@ pub struct KnowledgeBaseBuilder {
     chunker: Arc<dyn Chunker>,
     vectors: Option<Arc<dyn VectorIndex>>,
     lexical: Option<Arc<dyn LexicalIndex>>,
+    rerank: Option<Rerank>,
 }
 
 /// What a store remembers of the knowledge base itself.
@@ -71,6 +73,7 @@ impl KnowledgeBaseBuilder {
             chunker: Arc::new(MarkdownChunker::default()),
             vectors: None,
             lexical: None,
+            rerank: None,
         }
     }
 
@@ -120,6 +123,12 @@ impl KnowledgeBaseBuilder {
         self
     }
 
+    /// Has the candidates of every search and context read again by a reranker; none by default.
+    pub fn rerank(mut self, rerank: Rerank) -> Self {
+        self.rerank = Some(rerank);
+        self
+    }
+
     /// Reads what is stored and rebuilds the indexes from it; vectors are stored and not computed again.
     ///
     /// # Errors
@@ -155,6 +164,7 @@ impl KnowledgeBaseBuilder {
             self.chunker,
             indexes,
             self.bus,
+            self.rerank,
         ))
     }
 }

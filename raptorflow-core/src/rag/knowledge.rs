@@ -17,6 +17,7 @@ use crate::{
         indexes::Indexes,
         ingest::Ingest,
         record::document_key,
+        rerank::Rerank,
         retrieve::{CONTEXT_DEPTH, Search},
     },
     runtime::Context,
@@ -66,6 +67,7 @@ struct Inner {
     chunker: Arc<dyn Chunker>,
     indexes: Indexes,
     bus: Option<Bus>,
+    rerank: Option<Rerank>,
     /// One change at a time, so that storage and indexes agree on the order; searches do not wait for it.
     turn: Semaphore,
 }
@@ -102,9 +104,11 @@ impl KnowledgeBase {
         chunker: Arc<dyn Chunker>,
         indexes: Indexes,
         bus: Option<Bus>,
+        rerank: Option<Rerank>,
     ) -> Self {
         let turn = Semaphore::new(1);
-        Self { inner: Arc::new(Inner { name, storage, prefix, embedder, chunker, indexes, bus, turn }), ctx }
+        let inner = Inner { name, storage, prefix, embedder, chunker, indexes, bus, rerank, turn };
+        Self { inner: Arc::new(inner), ctx }
     }
 
     /// The same documents under another context: its run, deadline and cancellation.
@@ -281,6 +285,10 @@ impl KnowledgeBase {
             Some(bus) if !events.is_empty() => bus.publish(&self.ctx, events).await,
             _ => Ok(()),
         }
+    }
+
+    pub(crate) fn rerank(&self) -> Option<&Rerank> {
+        self.inner.rerank.as_ref()
     }
 
     pub(crate) fn tells(&self) -> bool {

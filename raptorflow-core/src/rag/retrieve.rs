@@ -17,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     rag::{
         CitedContext, catalog::Entry, chunk::chunk_id, filter::Filter, fusion::Fusion,
-        knowledge::KnowledgeBase,
+        knowledge::KnowledgeBase, rerank::Rerank,
     },
     runtime::Context,
 };
@@ -62,6 +62,9 @@ pub struct ScoreParts {
     pub dense: Option<f32>,
     /// The score of the words (BM25).
     pub lexical: Option<f32>,
+    /// The score of the reranker; left out of data where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<f32>,
 }
 
 /// A chunk that was found.
@@ -125,7 +128,7 @@ pub trait Retriever: Debug + Send + Sync + 'static {
 /// A search that is being described; await it for its hits.
 ///
 /// # Errors
-/// `InvalidInput` for a query without text; what the embedder says; `Cancelled` and `Timeout` by the context.
+/// `InvalidInput` for a query without text; what the embedder and the reranker say; `Cancelled` and `Timeout` by the context.
 ///
 /// # Cancellation
 /// Searching changes nothing; the future may be dropped at any time.
@@ -139,12 +142,14 @@ pub struct Search {
     pub(crate) filter: Filter,
     pub(crate) fusion: Fusion,
     pub(crate) effort: Option<usize>,
+    pub(crate) rerank: Option<Rerank>,
 }
 
 impl Search {
     pub(crate) fn new(kb: KnowledgeBase, query: String) -> Self {
         let fusion = Fusion::default();
-        Self { kb, query, k: 10, mode: None, filter: Filter::new(), fusion, effort: None }
+        let rerank = kb.rerank().cloned();
+        Self { kb, query, k: 10, mode: None, filter: Filter::new(), fusion, effort: None, rerank }
     }
 
     /// At most this many hits; 10 by default.
@@ -174,6 +179,18 @@ impl Search {
     /// How many candidates an approximate vector index weighs; see [`crate::rag::vector::VectorQuery::effort`].
     pub fn effort(mut self, effort: usize) -> Self {
         self.effort = Some(effort);
+        self
+    }
+
+    /// Has the best candidates read again by a reranker; that of the knowledge base by default.
+    pub fn rerank(mut self, rerank: Rerank) -> Self {
+        self.rerank = Some(rerank);
+        self
+    }
+
+    /// Leaves the order of the indexes as it is, where the knowledge base has a reranker.
+    pub fn without_rerank(mut self) -> Self {
+        self.rerank = None;
         self
     }
 }
@@ -211,6 +228,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// The chunk's own text.
+    pub(crate) fn text(&self) -> &str {
+        self.entry.text(self.entry.place(self.number).map_or(0..0, |place| place.bytes.clone()))
+    }
+
     pub(crate) fn hit(&self) -> Hit {
         let place = self.entry.place(self.number);
         let bytes = place.map_or(0..0, |place| place.bytes.clone());

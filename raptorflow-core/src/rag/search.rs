@@ -45,25 +45,38 @@ impl KnowledgeBase {
         if search.k == 0 {
             return Ok(Vec::new());
         }
+        let k = search.rerank.as_ref().map_or(search.k, |rerank| rerank.depth(search.k));
+        let found = self.candidates(search, mode, k).await?;
+        self.reranked(search, found).await
+    }
+
+    /// What the indexes say, before a reranker reads it.
+    async fn candidates(&self, search: &Search, mode: Mode, k: usize) -> Result<Vec<Found>> {
         match mode {
             Mode::Dense => {
-                let ranked = self.dense(search, search.k).await?;
-                Ok(self.resolve(&ranked, |found| ScoreParts { dense: Some(found.score), lexical: None }))
+                let ranked = self.dense(search, k).await?;
+                Ok(self.resolve(&ranked, |found| ScoreParts {
+                    dense: Some(found.score),
+                    ..ScoreParts::default()
+                }))
             }
             Mode::Lexical => {
-                let ranked = self.lexical(search, search.k).await?;
-                Ok(self.resolve(&ranked, |found| ScoreParts { dense: None, lexical: Some(found.score) }))
+                let ranked = self.lexical(search, k).await?;
+                Ok(self.resolve(&ranked, |found| ScoreParts {
+                    lexical: Some(found.score),
+                    ..ScoreParts::default()
+                }))
             }
-            Mode::Hybrid => self.hybrid(search).await,
+            Mode::Hybrid => self.hybrid(search, k).await,
         }
     }
 
-    async fn hybrid(&self, search: &Search) -> Result<Vec<Found>> {
-        let depth = search.k.max(FUSION_DEPTH);
+    async fn hybrid(&self, search: &Search, k: usize) -> Result<Vec<Found>> {
+        let depth = k.max(FUSION_DEPTH);
         let dense = self.dense(search, depth).await?;
         let lexical = self.lexical(search, depth).await?;
         let mut ranked = search.fusion.fuse(&dense, &lexical);
-        ranked.truncate(search.k);
+        ranked.truncate(k);
         let by_key = |list: Vec<Scored>| -> HashMap<u64, f32> {
             list.into_iter().map(|scored| (scored.key, scored.score)).collect()
         };
@@ -71,6 +84,7 @@ impl KnowledgeBase {
         Ok(self.resolve(&ranked, |found| ScoreParts {
             dense: dense.get(&found.key).copied(),
             lexical: lexical.get(&found.key).copied(),
+            rerank: None,
         }))
     }
 

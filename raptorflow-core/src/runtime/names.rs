@@ -8,6 +8,8 @@ pub const AGENT_RUN: &str = "agent.run";
 pub const MODEL_STREAM: &str = "model.stream";
 /// One request of an embedding model.
 pub const MODEL_EMBED: &str = "model.embed";
+/// One request of a reranker.
+pub const MODEL_RERANK: &str = "model.rerank";
 /// One call of a model with everything that stands before it: all tries, all fallbacks.
 pub const MODEL_CALL: &str = "model.call";
 /// The model that gave an answer, after OpenTelemetry.

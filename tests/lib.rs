@@ -42,4 +42,6 @@ mod prose {
     mod workflows {}
     #[doc = include_str!("../docs/guide/budgets.md")]
     mod budgets {}
+    #[doc = include_str!("../docs/guide/mcp.md")]
+    mod mcp {}
 }

@@ -22,7 +22,7 @@ use raptorflow_core::{
 use raptorflow_tests::postgres::Server;
 use tempfile::TempDir;
 
-use crate::{archive, chat, embedding, rates, third_party};
+use crate::{archive, chat, embedding, mcp, rates, third_party};
 
 /// A backend of one contract and how to get a fresh place of it.
 pub(crate) struct Backend<S> {
@@ -72,6 +72,7 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
         names(&vector),
         names(&rates),
         third_party::NAMES.to_vec(),
+        vec![mcp::NAME],
     ]
     .concat();
     let mut trials = of_contract(&storage, &[storage_cases(), archive::cases()].concat(), &required);

@@ -11,6 +11,8 @@ mod backends;
 mod chat;
 mod child;
 mod embedding;
+mod mcp;
+mod mcp_peer;
 mod model;
 #[cfg(unix)]
 mod postgres;
@@ -35,6 +37,9 @@ fn main() -> ExitCode {
     if let Some(payer) = spending::Payer::of_this_process() {
         return payer.run();
     }
+    if let Some(peer) = mcp_peer::Peer::of_this_process() {
+        return peer.run();
+    }
     let required = env::var("RAPTORFLOW_REQUIRE").unwrap_or_default();
     let mut trials = backends::trials(&required);
     trials.extend(model::trials());
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
         trials.extend(of(&required));
     }
     trials.extend(third_party::trials(&required));
+    trials.extend(mcp::trials(&required));
     trials.extend(upkeep::trials());
     run(&Arguments::from_args(), trials).exit_code()
 }

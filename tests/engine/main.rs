@@ -18,6 +18,9 @@ mod flows;
 mod handoffs;
 mod knowledge_base;
 mod layers;
+mod mcp;
+#[cfg(unix)]
+mod mcp_wire;
 mod orchestration;
 mod ownership;
 mod pack_skills;

@@ -5,3 +5,4 @@ mod budget;
 mod build;
 mod council;
 mod inspect;
+mod mcp;

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks by printing")]
 
 mod counts;
+mod mcp;
 mod plan;
 mod report;
 mod run;
@@ -19,6 +20,7 @@ commands:
   test [--only GROUP]...   everything: fmt, clippy, features, tidy, rust, docs, python, node
   tidy                     the rules of the house, the same as `test --only tidy`
   third-party              chats with servers that others wrote, the heavy ones too; needs the Python binding
+  mcp                      the conformance suite of MCP, and servers and clients that others wrote
   bindings [--release]     build the Python and the Node binding into their folders
   bench [ARGUMENT]...      the benchmarks; arguments go to `cargo bench`
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
             Err(problem) => usage(&problem),
         },
         ["third-party"] => report::run(&root, plan::third_party(&root)),
+        ["mcp"] => report::run(&root, mcp::mcp(&root)),
         ["tidy"] => report::test(&root, &[Group::Tidy]),
         ["bindings"] => report::bindings(&root, plan::Profile::Dev),
         ["bindings", "--release"] => report::bindings(&root, plan::Profile::Release),

@@ -10,11 +10,12 @@ use std::{
 
 use crate::{
     counts::Runner,
+    mcp::{MCP_SUITE_FOLDER, mcp_suite},
     servers::{MOCK_AI_API_FOLDER, POSTGRES_BIN, REDIS_SERVER, mock_ai_api, postgres, redis},
 };
 
 /// Backends that a CI machine must offer; absence is then a failure instead of an ignored test.
-const CI_REQUIRES: &str = "memory,sqlite,postgres,redis,mock-ai-api";
+const CI_REQUIRES: &str = "memory,sqlite,postgres,redis,mock-ai-api,mcp-suite";
 /// A proxy that translates between both; half a gigabyte, so that only `cargo xtask third-party` has it.
 const LITELLM: &str = "litellm[proxy]==1.80.0";
 /// Tells the tests which Python has it.
@@ -133,7 +134,7 @@ impl Step {
     }
 
     /// Counts the tests in its output.
-    fn counted(mut self, runner: Runner) -> Self {
+    pub(crate) fn counted(mut self, runner: Runner) -> Self {
         self.runner = Some(runner);
         self
     }
@@ -145,7 +146,7 @@ impl Step {
     }
 
     /// One more environment variable.
-    fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.environment.push((name, value.into()));
         self
     }
@@ -160,7 +161,7 @@ impl Step {
     }
 }
 
-const HALF_HOUR: Duration = Duration::from_secs(1_800);
+pub(crate) const HALF_HOUR: Duration = Duration::from_secs(1_800);
 /// The bindings have their own build tools, so that plain cargo commands need neither Python nor Node.
 const BINDINGS: [&str; 2] = ["raptorflow-py", "raptorflow-node"];
 
@@ -171,7 +172,7 @@ pub(crate) fn steps(root: &Path, groups: &[Group]) -> Vec<Step> {
 }
 
 /// Without the later ones of equal steps of set-up: an environment that is made again is emptied.
-fn set_up_once(steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
+pub(crate) fn set_up_once(steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
     let mut planned: Vec<Step> = Vec::new();
     for step in steps {
         let sets_up = step.name == VENV || step.stamp.is_some();
@@ -211,9 +212,16 @@ fn of(root: &Path, group: Group) -> Vec<Step> {
             steps.extend(server);
             let (server, folder) = mock_ai_api(root, group);
             steps.extend(server);
+            let (suite, mcp) = mcp_suite(root);
+            steps.extend(suite);
             let mut test = cargo(&arguments).counted(Runner::Cargo);
-            for (name, place) in [(POSTGRES_BIN, bin), (REDIS_SERVER, program), (MOCK_AI_API_FOLDER, folder)]
-            {
+            let places = [
+                (POSTGRES_BIN, bin),
+                (REDIS_SERVER, program),
+                (MOCK_AI_API_FOLDER, folder),
+                (MCP_SUITE_FOLDER, mcp),
+            ];
+            for (name, place) in places {
                 test = match place {
                     Some(place) => test.env(name, place),
                     None => test,
@@ -363,7 +371,7 @@ pub(crate) fn node_build(root: &Path, profile: Profile) -> Vec<Step> {
     ]
 }
 
-fn npm() -> &'static str {
+pub(crate) fn npm() -> &'static str {
     if cfg!(windows) { "npm.cmd" } else { "npm" }
 }
 

@@ -46,6 +46,8 @@ mod dispatch;
 mod function;
 #[doc(hidden)]
 pub mod macro_support;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 mod registry;
 mod spec;
 #[cfg(test)]

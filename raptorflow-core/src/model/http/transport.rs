@@ -83,7 +83,7 @@ impl ReqwestClient {
     }
 
     /// The host of an address and a client that reaches it.
-    #[cfg(feature = "model-genai")]
+    #[cfg(any(feature = "model-genai", feature = "mcp"))]
     pub(crate) fn reach(&self, address: &str) -> Result<(String, Client)> {
         let url = Url::parse(address).map_err(|err| {
             Error::new(ErrorKind::InvalidInput, "http.post", "not an address").caused_by(err)

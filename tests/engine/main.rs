@@ -32,6 +32,7 @@ mod questions;
 mod retrieval;
 mod review;
 mod routing;
+mod skills;
 mod support;
 mod team_time;
 mod teams;

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use crate::{
     agent::{Agent, AgentKind, AgentSpec, Capability, Handoff, Limits, LlmAgent, Retrieval},
     error::{Error, ErrorKind, Result},
-    model::Model,
+    model::{Model, ModelSettings},
     tool::{Tool, ToolRegistry},
     types::{AgentId, Schema},
 };
@@ -51,6 +51,12 @@ impl AgentBuilder {
     pub fn model_instance(mut self, model: Model) -> Self {
         self.model = Some(model);
         self
+    }
+
+    /// How the model is to answer: temperature, longest answer, thinking and the like.
+    #[must_use]
+    pub fn model_settings(self, settings: ModelSettings) -> Self {
+        self.change(|spec| spec.model_settings = settings)
     }
 
     /// What the agent is told: the system message.
@@ -182,6 +188,7 @@ fn check(spec: &AgentSpec) -> Result<()> {
         let message = "an agent cannot ask itself, nor hand over to itself";
         return Err(Error::new(ErrorKind::InvalidInput, "agent.build", message).with("field", "agents"));
     }
+    spec.model_settings.check()?;
     let mut known = HashSet::new();
     for capability in &spec.capabilities {
         if capability.timeout_seconds == 0 {

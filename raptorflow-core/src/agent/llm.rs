@@ -25,6 +25,8 @@ use crate::{
 pub struct LlmAgent {
     spec: Arc<AgentSpec>,
     model: Option<Model>,
+    /// Whether the engine's layers are before its own model already.
+    layered: bool,
     tools: ToolRegistry,
     tool_specs: Arc<[ToolSpec]>,
 }
@@ -34,12 +36,19 @@ impl LlmAgent {
     #[must_use]
     pub fn new(spec: AgentSpec, model: Option<Model>, tools: ToolRegistry) -> Self {
         let tool_specs = tools.specs();
-        Self { spec: Arc::new(spec), model, tools, tool_specs }
+        Self { spec: Arc::new(spec), model, layered: false, tools, tool_specs }
+    }
+
+    /// With a model that has the engine's layers before it.
+    pub(super) fn with_layered_model(mut self, model: Model) -> Self {
+        (self.model, self.layered) = (Some(model), true);
+        self
     }
 
     /// Its model behind the engine's layers: its own, the one that its spec names, or the engine's default.
     pub(super) async fn model(&self, session: &Session) -> Result<Model> {
         match &self.model {
+            Some(model) if self.layered => Ok(model.clone()),
             Some(model) => Ok(session.means().models.wrap(model.clone())),
             None => session.model(self.spec.model.as_deref()).await,
         }

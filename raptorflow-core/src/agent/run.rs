@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     agent::{
         AgentInput, AgentOutput, AgentSpec, Handoff, HistoryPolicy, Limits, Retrieval, Transfer,
+        cost::Cost,
         handoff::{kept, told},
         question::{opening_messages, schema_name, searched},
     },
@@ -87,25 +88,6 @@ enum Phase {
     Failed { error: Error },
 }
 
-/// A sum of costs that one unknown price makes unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-enum Cost {
-    Nothing,
-    Known(Money),
-    Unknown,
-}
-
-impl Cost {
-    /// Amounts of two currencies have no sum either.
-    fn plus(self, cost: Option<Money>) -> Self {
-        match (self, cost) {
-            (Self::Unknown, _) | (_, None) => Self::Unknown,
-            (Self::Nothing, Some(cost)) => Self::Known(cost),
-            (Self::Known(sum), Some(cost)) => sum.plus(cost).map_or(Self::Unknown, Self::Known),
-        }
-    }
-}
-
 impl AgentRun {
     /// The state before the first step.
     ///
@@ -138,7 +120,7 @@ impl AgentRun {
         };
         let mut limits = spec.limits;
         limits.repairs = form.and_then(|form| form.repairs).unwrap_or(limits.repairs);
-        let mut request = ChatRequest::new(messages).with_output(output);
+        let mut request = ChatRequest::new(messages).with_settings(&spec.model_settings).with_output(output);
         if !tools.is_empty() {
             request = request.with_tools(tools);
         }
@@ -250,10 +232,7 @@ impl AgentRun {
                 output,
                 finish,
                 usage: self.usage,
-                cost: match self.cost {
-                    Cost::Known(cost) => Some(cost),
-                    Cost::Nothing | Cost::Unknown => None,
-                },
+                cost: self.cost.known(),
                 passages: self.passages,
                 agent: self.answered,
             }),
@@ -428,6 +407,8 @@ impl AgentRun {
             Limit::Steps
         } else if self.limits.tokens.is_some_and(|tokens| self.usage.total_tokens() >= tokens) {
             Limit::Tokens
+        } else if self.limits.cost.is_some_and(|cap| self.cost.reaches(cap)) {
+            Limit::Cost
         } else {
             self.phase = Phase::Model;
             return;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     agent::{Capability, Handoff},
     error::{Error, ErrorKind, Result},
-    types::{AgentId, Schema},
+    model::ModelSettings,
+    types::{AgentId, Money, Schema},
 };
 
 /// What an agent is for.
@@ -61,6 +62,10 @@ pub struct Limits {
     pub repeated_calls: u32,
     /// Input and output tokens of all calls together; no bound by default.
     pub tokens: Option<u64>,
+    /// What all calls of models may cost together; no bound by default.
+    ///
+    /// A cost that is not known, for want of a price, counts as one that has reached the bound.
+    pub cost: Option<Money>,
     /// How often an answer that does not fit its schema is sent back; 1 by default.
     pub repairs: u32,
     /// Seconds for the whole run; no bound by default.
@@ -77,6 +82,7 @@ impl Default for Limits {
             tool_calls: 64,
             repeated_calls: 3,
             tokens: None,
+            cost: None,
             repairs: 1,
             seconds: None,
             depth: 5,
@@ -155,6 +161,9 @@ pub struct AgentSpec {
     /// The model, as `provider:model`; the engine's default when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Arc<str>>,
+    /// How the model is to answer.
+    #[serde(default, skip_serializing_if = "ModelSettings::is_default")]
+    pub model_settings: ModelSettings,
     /// Names of tools that the engine knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
@@ -196,6 +205,7 @@ impl AgentSpec {
             tags: Vec::new(),
             instructions: Arc::from(""),
             model: None,
+            model_settings: ModelSettings::default(),
             tools: Vec::new(),
             agents: Vec::new(),
             handoffs: Vec::new(),

@@ -12,7 +12,7 @@ use std::{
 use futures_util::poll;
 
 use crate::{
-    agent::{Agent, AgentInput, AgentOutput, AgentRegistry, Means, Session},
+    agent::{Agent, AgentInput, AgentOutput, AgentRegistry, Means, Session, SkillAgent},
     economics::Budgets,
     engine::{
         EngineBuilder, Outcome, ResumeRequest, Run, RunRequest, Target,
@@ -24,6 +24,7 @@ use crate::{
     pack::Pack,
     rag::Retriever,
     runtime::{Cancel, Context, Runtime},
+    skill::SkillRegistry,
     storage::Storage,
     types::{RunId, TenantId},
 };
@@ -96,6 +97,34 @@ impl Engine {
     /// `AlreadyExists` when a name is taken.
     pub fn install(&self, pack: &Pack) -> Result<()> {
         pack.install(&self.0.means.agents)
+    }
+
+    /// Makes an agent of each skill of a registry known, under the skill's id; all or nothing.
+    ///
+    /// Such an agent works by what the registry has under its id when a run begins, so that a folder that is read again
+    /// needs nothing more; a skill that came later is registered as a [`SkillAgent`].
+    ///
+    /// # Errors
+    /// `AlreadyExists` when a name is taken, and as [`SkillAgent::of`].
+    ///
+    /// # Examples
+    /// ```
+    /// use raptorflow_core::{Engine, skill::{Skill, SkillRegistry}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// let skills = SkillRegistry::new();
+    /// let front = "skill_id: talk.greet.v1\nname: Greet\ndescription: Greets.\nversion: 1.0.0";
+    /// skills.insert(Skill::parse(&format!("---\n{front}\n---\n## MISSION\nGreet.\n"))?)?;
+    /// let engine = Engine::builder().build().await?;
+    /// engine.install_skills(&skills)?;
+    /// assert_eq!(engine.agents()[0].name().as_str(), "talk.greet.v1");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn install_skills(&self, skills: &SkillRegistry) -> Result<()> {
+        let agents = skills.list().into_iter().map(|skill| SkillAgent::of(skills, skill.id().as_str()));
+        let agents = agents.map(|agent| agent.map(Agent::new)).collect::<Result<Vec<_>>>()?;
+        self.0.means.agents.register_all(agents)
     }
 
     /// Says where agents with retrieval find passages from now on.

@@ -60,7 +60,7 @@ pub use layers::{
 pub use partial::PartialJson;
 pub use profile::{Ability, ModelProfile};
 pub use registry::{ModelFactory, ModelRegistry};
-pub use request::{ChatRequest, Effort, KeepPrompt, Output, Reasoning, ToolChoice};
+pub use request::{ChatRequest, Effort, KeepPrompt, ModelSettings, Output, Reasoning, ToolChoice};
 #[cfg(feature = "http")]
 pub use rerank::{HttpReranker, RerankConfig, RerankWire};
 pub use rerank::{RerankAnswer, Reranked, Reranker, RerankerFactory, RerankerRegistry};

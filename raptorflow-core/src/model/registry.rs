@@ -18,7 +18,7 @@ use crate::model::backends::openai::OpenAiFactory;
 use crate::model::{HttpClient, ReqwestClient};
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{Layers, Model, OfflineModel, ProviderSettings},
+    model::{Layers, Model, OfflineModel, ProviderSettings, layers::Named},
     security::{EnvSecrets, SecretStore},
 };
 
@@ -244,6 +244,11 @@ impl ModelRegistry {
         let model = self.layers.wrap(factory.open(model, settings, &*self.secrets).await?);
         self.keep(name, &model);
         Ok(model)
+    }
+
+    /// The model of a name, which is opened when it is called for the first time.
+    pub(crate) fn named(&self, name: &str) -> Model {
+        Named::model(self, name)
     }
 
     /// A model that no name leads to, behind the same layers.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Message, Schema, ToolSpec};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    types::{Message, Schema, ToolSpec},
+};
 
 /// The form of the answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,6 +62,73 @@ pub enum Effort {
     Medium,
     /// Much.
     High,
+}
+
+/// How a model is to answer, whatever it is asked; what is not set is the provider's default.
+///
+/// ```
+/// use raptorflow_core::model::{ChatRequest, Effort, ModelSettings, Reasoning};
+/// let settings: ModelSettings = toml::from_str("temperature = 0.2\nreasoning = { effort = 'low' }").unwrap();
+/// let request = ChatRequest::default().with_settings(&settings);
+/// assert_eq!((request.temperature, request.reasoning), (Some(0.2), Some(Reasoning::Effort(Effort::Low))));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ModelSettings {
+    /// Randomness, 0 to 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    /// Of how much of the probable the next token is drawn, above 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f32>,
+    /// The longest answer in tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<u32>,
+    /// With the same seed the provider tries to give the same answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Texts before which the answer ends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+    /// How much it thinks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<Reasoning>,
+    /// Whether it may ask for several tools at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel_tool_calls: Option<bool>,
+    /// For how long the provider may keep what it read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_prompt: Option<KeepPrompt>,
+}
+
+impl ModelSettings {
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Refuses numbers that no provider takes.
+    ///
+    /// # Errors
+    /// `InvalidInput` that names the field and what was expected.
+    pub fn check(&self) -> Result<()> {
+        let refused = |field, value: String, expected: &'static str| {
+            let err = Error::new(ErrorKind::InvalidInput, "model.settings", "a setting is out of its range");
+            Err(err.with("field", field).with("value", value).with("expected", expected))
+        };
+        match (self.temperature, self.top_p, self.max_output_tokens) {
+            (Some(value), ..) if !(0.0..=2.0).contains(&value) => {
+                refused("temperature", value.to_string(), "0 to 2")
+            }
+            (_, Some(value), _) if !(value > 0.0 && value <= 1.0) => {
+                refused("top_p", value.to_string(), "above 0 to 1")
+            }
+            (.., Some(0)) => refused("max_output_tokens", "0".to_owned(), "at least 1"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// For how long a provider may keep what it read.
@@ -124,10 +194,53 @@ impl ChatRequest {
         self
     }
 
+    /// How the model is to answer.
+    #[must_use]
+    pub fn with_settings(mut self, settings: &ModelSettings) -> Self {
+        let ModelSettings {
+            temperature,
+            top_p,
+            max_output_tokens,
+            seed,
+            stop,
+            reasoning,
+            parallel_tool_calls,
+            keep_prompt,
+        } = settings;
+        self.temperature = *temperature;
+        self.top_p = *top_p;
+        self.max_output_tokens = *max_output_tokens;
+        self.seed = *seed;
+        self.stop.clone_from(stop);
+        self.reasoning = *reasoning;
+        self.parallel_tool_calls = *parallel_tool_calls;
+        self.keep_prompt = *keep_prompt;
+        self
+    }
+
     /// JSON that fits a schema.
     #[must_use]
     pub fn with_output(mut self, output: Output) -> Self {
         self.output = output;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_out_of_range_are_refused_by_name() {
+        let with = |change: fn(&mut ModelSettings)| {
+            let mut settings = ModelSettings::default();
+            change(&mut settings);
+            settings.check().unwrap_err().get("field").unwrap().to_owned()
+        };
+        assert_eq!(with(|it| it.temperature = Some(2.1)), "temperature");
+        assert_eq!(with(|it| it.temperature = Some(f32::NAN)), "temperature");
+        assert_eq!(with(|it| it.top_p = Some(0.0)), "top_p");
+        assert_eq!(with(|it| it.max_output_tokens = Some(0)), "max_output_tokens");
+        assert!(ModelSettings::default().check().is_ok());
     }
 }

@@ -22,6 +22,7 @@ mod source;
 mod spec;
 mod template;
 mod typegen;
+mod watch;
 mod yaml;
 
 pub use field::{Field, FieldKind};
@@ -33,6 +34,7 @@ pub use spec::{
 };
 pub use template::{Escape, Template, TemplateConfig, Undefined};
 pub use typegen::{Language, generate_types};
+pub use watch::SkillWatch;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,8 @@ pub enum Limit {
     ToolCalls,
     /// Tokens.
     Tokens,
+    /// Money.
+    Cost,
     /// The model's own longest answer.
     Length,
     /// The same call of a tool, again and again.

@@ -41,6 +41,7 @@ pub use cascade::CascadeLayer;
 pub use circuit_breaker::{BreakerStatus, CircuitBreakerLayer, counts_as_failure};
 pub use config::{CascadeConfig, FallbackConfig, LayersConfig, RateLimitConfig, RateRule};
 pub use fallback::{FallbackLayer, may_fall_back};
+pub(crate) use named::Named;
 pub use rate::{Rate, RateAlgorithm};
 pub use rate_address::RateAddress;
 pub use rate_limit::RateLimitLayer;

@@ -10,13 +10,13 @@ use crate::{
 
 /// A model that is opened at its first call, so that it may be registered after the layers that name it.
 #[derive(Debug)]
-pub(super) struct Named {
+pub(crate) struct Named {
     registry: ModelRegistry,
     info: ModelInfo,
 }
 
 impl Named {
-    pub(super) fn model(registry: &ModelRegistry, name: &str) -> Model {
+    pub(crate) fn model(registry: &ModelRegistry, name: &str) -> Model {
         // What it can do shows when it is asked.
         let info = ModelInfo { abilities: ModelAbilities::all(), ..ModelInfo::new(name) };
         Model::new(Self { registry: registry.clone(), info })

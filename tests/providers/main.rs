@@ -20,6 +20,7 @@ mod network;
 mod openai;
 mod rerank;
 mod responses;
+mod search;
 mod usage;
 
 use raptorflow_core::{

@@ -13,7 +13,7 @@ use crate::{
     rag::{Embedder, Retriever},
     runtime::Runtime,
     storage::{Storage, StorageRegistry},
-    tool::{Tool, ToolRegistry},
+    tool::{BuiltinTools, Tool, ToolRegistry},
     types::TenantId,
 };
 
@@ -117,7 +117,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Layers, budgets and prices as data; what is left out stays as it is.
+    /// Layers, budgets, prices and tools of the library as data; what is left out stays as it is.
     ///
     /// # Errors
     /// What [`Prices::book`](crate::engine::Prices::book) says.
@@ -129,6 +129,7 @@ impl EngineBuilder {
         if let Some(prices) = config.prices {
             self.prices = Some(prices.book()?);
         }
+        self.tools.extend(config.tools.iter().flat_map(BuiltinTools::tools));
         Ok(self)
     }
 

@@ -9,6 +9,7 @@ use crate::{
     economics::{BudgetConfig, PriceBook, PriceEntry},
     error::{Error, ErrorKind, Result},
     model::LayersConfig,
+    tool::BuiltinTools,
 };
 
 /// How much of a value that was refused is shown, in characters.
@@ -47,6 +48,8 @@ pub struct EngineConfig {
     pub budgets: Option<BudgetConfig>,
     /// What models cost, besides the offline ones, which are free.
     pub prices: Option<Prices>,
+    /// Which tools of the library agents may name; none by default.
+    pub tools: Option<BuiltinTools>,
 }
 
 /// Prices as data: entries, or the path of a TOML file with `[[price]]` entries.

@@ -55,6 +55,11 @@ mod tests;
 
 #[cfg(feature = "tool-fetch")]
 pub use builtin::{AddressRules, Fetch, FetchConfig, HostResolver, SystemResolver, is_public};
+pub use builtin::{BuiltinTools, Clock, Search, SearchHit, SearchQuery, Topic, WebSearch};
+#[cfg(feature = "storage-sqlite")]
+pub use builtin::{DatabaseQuery, QueryConfig};
+#[cfg(feature = "http")]
+pub use builtin::{SearchBackend, Tavily};
 pub(crate) use dispatch::call_tool;
 pub use dispatch::{DispatchConfig, dispatch, dispatch_all, dispatch_stream};
 pub use function::{FunctionTool, IntoToolResult};

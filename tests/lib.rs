@@ -44,4 +44,6 @@ mod prose {
     mod budgets {}
     #[doc = include_str!("../docs/guide/mcp.md")]
     mod mcp {}
+    #[doc = include_str!("../docs/guide/tools.md")]
+    mod tools {}
 }

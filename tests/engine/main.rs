@@ -10,6 +10,7 @@
 mod agent_calls;
 mod agent_machine;
 mod agent_runs;
+mod approvals;
 mod ask;
 mod budget;
 mod combine;

@@ -28,7 +28,7 @@ async fn pages_are_asked_for_and_answered_best_first() {
     let page = |n: u32| json!({ "title": format!("Page {n}"), "url": format!("https://example.com/{n}"), "text": "Elephants." });
     assert_eq!(answer, json!({ "pages": [page(1), page(2)] }));
     let asked = &server.requests()[0];
-    assert!(asked.line.starts_with("POST /search "), "{}", asked.line);
+    assert_eq!(asked.line, "POST /search");
     assert_eq!(asked.header("authorization"), Some(format!("Bearer {KEY}").as_str()));
     let body = json!({ "query": "elephants", "max_results": 2, "topic": "news", "days": 7 });
     assert_eq!(asked.body, body);

@@ -58,6 +58,15 @@ fn implementation(tool: &Tool) -> TokenStream {
         || quote! { ::core::option::Option::None },
         |seconds| quote! { ::core::option::Option::Some(#seconds) },
     );
+    let approval = tool.approval;
+    let rate = tool.calls_per_minute.map_or_else(
+        || quote! { ::core::option::Option::None },
+        |calls| {
+            quote! {
+                ::core::option::Option::Some(::raptorflow_core::types::ToolRate { calls: #calls, seconds: 60 })
+            }
+        },
+    );
     let fields = tool.arguments.iter().map(field);
     let defaults = tool.arguments.iter().filter_map(default_function);
     let call = call(tool);
@@ -79,12 +88,15 @@ fn implementation(tool: &Tool) -> TokenStream {
             fn spec(&self) -> &::raptorflow_core::types::ToolSpec {
                 static SPEC: ::std::sync::LazyLock<::raptorflow_core::types::ToolSpec> =
                     ::std::sync::LazyLock::new(|| {
-                        ::raptorflow_core::tool::macro_support::spec::<__Arguments>(
+                        let mut spec = ::raptorflow_core::tool::macro_support::spec::<__Arguments>(
                             #name,
                             #description,
                             ::raptorflow_core::types::Effects::#effects,
                             #timeout,
-                        )
+                        );
+                        spec.approval = #approval;
+                        spec.rate = #rate;
+                        spec
                     });
                 &SPEC
             }

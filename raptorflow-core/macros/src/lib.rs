@@ -50,6 +50,8 @@ mod parse;
 /// - `#[tool(effects = "read" | "write" | "external")]`: what a call changes; `read` by default, and such calls
 ///   run in parallel.
 /// - `#[tool(timeout_seconds = 10)]`: how long one call may take; 30 by default.
+/// - `#[tool(approval)]`: a person must approve each call before it is carried out; the run waits for it.
+/// - `#[tool(calls_per_minute = 30)]`: how often a tenant may call it; as often as it likes by default.
 /// - `#[arg(description = "…")]`: what the argument means, instead of a doc comment.
 /// - `#[arg(default = 0.18)]`: the value when the model leaves the argument out; `#[arg(default)]` takes that of
 ///   the type.

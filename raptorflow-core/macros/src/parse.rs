@@ -2,8 +2,8 @@
 
 use proc_macro2::{Span, TokenStream};
 use syn::{
-    Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, LitInt, LitStr, Meta, Pat, PatType, Result,
-    Type, ext::IdentExt as _, meta::ParseNestedMeta, parse::Parser as _, spanned::Spanned as _,
+    Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, LitBool, LitInt, LitStr, Meta, Pat, PatType,
+    Result, Type, ext::IdentExt as _, meta::ParseNestedMeta, parse::Parser as _, spanned::Spanned as _,
 };
 
 /// The longest name of a tool; the registry of `raptorflow-core` checks the same.
@@ -21,6 +21,10 @@ pub(crate) struct Tool {
     pub(crate) effects: Ident,
     /// The time-out, when given.
     pub(crate) timeout_seconds: Option<u64>,
+    /// Whether a person must approve each call.
+    pub(crate) approval: bool,
+    /// How often it may be called, when given.
+    pub(crate) calls_per_minute: Option<u32>,
     /// Whether the first parameter is the context.
     pub(crate) takes_context: bool,
     /// The parameters that the schema has.
@@ -92,6 +96,8 @@ pub(crate) fn tool(options: TokenStream, item: TokenStream) -> Result<Tool> {
             description: description.unwrap_or_default(),
             effects,
             timeout_seconds: options.timeout_seconds,
+            approval: options.approval,
+            calls_per_minute: options.calls_per_minute,
             takes_context,
             arguments,
         }),
@@ -103,6 +109,8 @@ struct Options {
     name: Option<LitStr>,
     effects: Option<Ident>,
     timeout_seconds: Option<u64>,
+    approval: bool,
+    calls_per_minute: Option<u32>,
 }
 
 impl Options {
@@ -130,8 +138,20 @@ impl Options {
                 0 => return Err(Error::new(number.span(), "expected at least 1 second")),
                 seconds => Some(seconds),
             };
+        } else if meta.path.is_ident("approval") {
+            self.approval = match meta.value() {
+                Ok(value) => value.parse::<LitBool>()?.value,
+                Err(_) => true,
+            };
+        } else if meta.path.is_ident("calls_per_minute") {
+            let number: LitInt = meta.value()?.parse()?;
+            self.calls_per_minute = match number.base10_parse()? {
+                0 => return Err(Error::new(number.span(), "expected at least 1 call")),
+                calls => Some(calls),
+            };
         } else {
-            return Err(meta.error("expected `name`, `effects` or `timeout_seconds`"));
+            let known = "`name`, `effects`, `timeout_seconds`, `approval` or `calls_per_minute`";
+            return Err(meta.error(format!("expected {known}")));
         }
         Ok(())
     }
@@ -343,7 +363,11 @@ mod tests {
             (quote! { effects = "maybe" }, "`read`, `write` or `external`"),
             (quote! { timeout_seconds = 0 }, "at least 1 second"),
             (quote! { name = "a b" }, "1 to 64 of"),
-            (quote! { retries = 3 }, "`name`, `effects` or `timeout_seconds`"),
+            (
+                quote! { retries = 3 },
+                "`name`, `effects`, `timeout_seconds`, `approval` or `calls_per_minute`",
+            ),
+            (quote! { calls_per_minute = 0 }, "at least 1 call"),
         ] {
             let found = problems(options, quote! { #[doc = "Doc."] fn f() {} });
             assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");

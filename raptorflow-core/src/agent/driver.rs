@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 
 use crate::{
     agent::{
-        Actor as _, AgentInput, AgentOutput, AgentRun, AgentSpec, Capability, Command, LlmAgent, Piece,
+        Actor as _, AgentInput, AgentOutput, AgentRun, AgentSpec, Capability, Command, Desk, LlmAgent, Piece,
         Retrieval, Session, call::Within, call::step_context,
     },
     error::{Error, ErrorKind, Result},
@@ -16,7 +16,7 @@ use crate::{
     journal::Fact,
     model::{Accumulator, ChatRequest, FinishReason, Model, StreamPart},
     runtime::{Context, names},
-    tool::{DispatchConfig, ToolRegistry, dispatch_stream},
+    tool::{DispatchConfig, ToolRegistry, dispatch_approved},
 };
 
 /// Runs an agent to its end, from where its journal left it.
@@ -264,7 +264,8 @@ impl Driver<'_> {
         // Many models count their calls from 0 in every answer, so the step belongs to the key.
         let within = Within::new(self.session, self.agent.spec(), run.steps());
         let keyed = within.context();
-        let mut results = pin!(dispatch_stream(&keyed, &self.tools, &calls, &config));
+        let desk = Desk::new(self.session, self.agent.spec());
+        let mut results = pin!(dispatch_approved(&keyed, &self.tools, &calls, &config, &desk));
         while let Some(result) = results.next().await {
             let (_, result) = result?;
             let answered = within.heard_of(&result.id)?;

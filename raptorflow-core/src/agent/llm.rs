@@ -61,8 +61,7 @@ impl LlmAgent {
         }
         let mut tools = self.tools.clone();
         for name in &self.spec.tools {
-            let tool = session.means().tools.get(name).map_err(|err| err.with("agent", &self.spec.name))?;
-            tools.register_shared(Arc::clone(tool)).map_err(|err| err.with("agent", &self.spec.name))?;
+            tools.adopt(&session.means().tools, name).map_err(|err| err.with("agent", &self.spec.name))?;
         }
         for name in &self.spec.agents {
             let agent = session.means().agents.get(name.as_str());

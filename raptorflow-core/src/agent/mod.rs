@@ -5,6 +5,7 @@
 //! [`AgentRun`] decides and never awaits; the driver carries out what it asks and records the facts.
 
 mod actor;
+mod approval;
 mod bridge;
 mod builder;
 mod call;
@@ -27,6 +28,7 @@ mod skilled;
 mod spec;
 
 pub use actor::{Actor, Agent, AgentInput, AgentOutput, AnswerForm};
+pub(crate) use approval::Desk;
 pub use bridge::search_tool;
 pub use builder::AgentBuilder;
 pub use call::AgentTool;

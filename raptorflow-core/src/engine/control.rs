@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::{
     engine::Engine,
-    error::{ErrorKind, Result},
-    journal::{Fact, Opened, RunState},
+    error::{Error, ErrorKind, Result},
+    journal::{CallToApprove, Fact, Opened, RunState},
     types::RunId,
 };
 
@@ -145,6 +145,12 @@ impl SignalRequest {
 
     async fn send(self) -> Result<()> {
         let Self { engine, run, name, value, by } = self;
+        if CallToApprove::is_path(&name) {
+            let message = "a call of a tool is approved or denied, not signalled";
+            return Err(Error::new(ErrorKind::InvalidInput, "engine.signal", message)
+                .with("signal", name)
+                .with("expected", "Engine::approve or Engine::deny"));
+        }
         let ctx = engine.context(run, None);
         let start = engine.journals().read(&ctx, run, 0, 1).await?;
         if let Some(Fact::ExecutionStarted { target, .. }) = start.first().map(|entry| &entry.fact)

@@ -3,6 +3,7 @@
 //! Row 13 of the house.
 
 mod answer_stream;
+mod approval;
 mod ask;
 mod budget;
 mod builder;
@@ -20,6 +21,7 @@ mod typed;
 mod upkeep;
 
 pub use answer_stream::{AnswerPart, AnswerStream};
+pub use approval::{ApprovalRequest, PendingApproval};
 pub use ask::AskRequest;
 pub use builder::EngineBuilder;
 pub use config::Settings;

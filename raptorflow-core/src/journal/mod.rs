@@ -6,6 +6,7 @@
 //! What is said to a run from outside (signals, pauses, the wish to cancel) goes through [`Journals`] into the same list.
 //! A journal publishes nothing: who appends tells the bus.
 
+mod approval;
 mod definition;
 mod entry;
 mod external;
@@ -27,6 +28,7 @@ mod tail;
 mod tests;
 mod timer;
 
+pub use approval::{ApprovalAnswer, CallToApprove};
 pub(crate) use definition::check_opening;
 pub use entry::{Entry, Fact};
 pub use fold::{RunStatus, Summary};

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     error::Result,
-    journal::{Fact, Journal},
+    journal::{CallToApprove, Fact, Journal},
     runtime::Context,
     types::Timestamp,
 };
@@ -31,6 +31,9 @@ pub struct Question {
     /// When it is too late; never when `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
+    /// The call of a tool that is asked about; none for a gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallToApprove>,
 }
 
 impl Journal {

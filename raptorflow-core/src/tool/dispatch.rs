@@ -1,4 +1,4 @@
-//! The one path from a model's call to its answer: find, validate, run within bounds, cap, wrap.
+//! The one path from a model's call to its answer: find, validate, limit, approve, run within bounds, cap, wrap.
 
 use std::{collections::HashMap, future::Future, io};
 
@@ -10,11 +10,7 @@ use tracing::Instrument as _;
 use crate::{
     error::{Error, ErrorKind, Result, Retry},
     runtime::{Context, names},
-    tool::{
-        ToolRegistry,
-        check::{checked, failure},
-        function::guarded,
-    },
+    tool::{Approver, ToolRegistry, admit::admitted, check::failure, function::guarded},
     types::{Effects, ToolCall, ToolResult, ToolSpec},
 };
 
@@ -65,7 +61,9 @@ impl DispatchConfig {
 /// Carries out one call.
 ///
 /// What the model can do something about is an answer with `is_error`: an unknown tool, arguments that do not
-/// fit, the tool's own failure or panic, its own time-out, a result that is too large.
+/// fit, a call that comes too often or that was not approved, the tool's own failure or panic, its own time-out, a
+/// result that is too large.
+/// A tool that needs approval is refused here, where nobody is asked; see [`dispatch_approved`].
 /// Its content is `{"error": kind, "message": …}`, for arguments also `problems`, each with `at`, `problem`
 /// and the `expected` part of the schema.
 ///
@@ -84,7 +82,7 @@ pub async fn dispatch(
     call: &ToolCall,
     config: &DispatchConfig,
 ) -> Result<ToolResult> {
-    dispatch_as(ctx, registry, call, config, 1).await
+    dispatch_as(ctx, registry, call, config, 1, None).await
 }
 
 /// Carries out one call of code, which is told the tool's own error instead of an account of it for a model.
@@ -92,7 +90,8 @@ pub async fn dispatch(
 /// The tool has the context's idempotency key.
 ///
 /// # Errors
-/// `NotFound` for an unknown tool, `InvalidInput` for arguments that do not fit, `Timeout` when the tool's time or the
+/// `NotFound` for an unknown tool, `InvalidInput` for arguments that do not fit, `RateLimited`, `PermissionDenied` when
+/// a person did not approve the call, `Timeout` when the tool's time or the
 /// context's is over, `Cancelled`, and what the tool says.
 ///
 /// # Cancellation
@@ -102,16 +101,12 @@ pub(crate) async fn call_tool(
     registry: &ToolRegistry,
     name: &str,
     arguments: &Value,
+    approver: &dyn Approver,
 ) -> Result<Value> {
     let tool = registry.get(name)?;
-    let arguments = checked(tool.spec(), arguments).map_err(|content| {
-        let message =
-            content.get("message").and_then(Value::as_str).unwrap_or("the arguments do not fit").to_owned();
-        let err = Error::new(ErrorKind::InvalidInput, OPERATION, message).with("tool", name);
-        let places = content.get("problems").and_then(Value::as_array).into_iter().flatten();
-        let places: Vec<&str> = places.filter_map(|problem| problem.get("at")?.as_str()).collect();
-        if places.is_empty() { err } else { err.with("at", places.join(", ")) }
-    })?;
+    let key = ctx.idempotency_key().map_or_else(|| idempotency_key(ctx, name, 1), str::to_owned);
+    let admitted = admitted(ctx, registry, tool.spec(), arguments, &key, Some(approver)).await?;
+    let arguments = admitted.map_err(|refusal| refusal.error().with("tool", name))?;
     let ctx = ctx.with_timeout(tool.spec().timeout);
     let work = guarded(name, tool.call(&ctx, arguments));
     ctx.bound(OPERATION, work).await.flatten()
@@ -154,6 +149,33 @@ pub fn dispatch_stream<'a>(
     calls: &'a [ToolCall],
     config: &'a DispatchConfig,
 ) -> impl Stream<Item = Result<(usize, ToolResult)>> + Send + 'a {
+    answers(ctx, registry, calls, config, None)
+}
+
+/// As [`dispatch_stream`], where `approver` decides about calls of tools that need approval.
+///
+/// # Errors
+/// As [`dispatch_stream`], and what `approver` says.
+///
+/// # Cancellation
+/// As [`dispatch_stream`].
+pub fn dispatch_approved<'a>(
+    ctx: &'a Context,
+    registry: &'a ToolRegistry,
+    calls: &'a [ToolCall],
+    config: &'a DispatchConfig,
+    approver: &'a dyn Approver,
+) -> impl Stream<Item = Result<(usize, ToolResult)>> + Send + 'a {
+    answers(ctx, registry, calls, config, Some(approver))
+}
+
+fn answers<'a>(
+    ctx: &'a Context,
+    registry: &'a ToolRegistry,
+    calls: &'a [ToolCall],
+    config: &'a DispatchConfig,
+    approver: Option<&'a dyn Approver>,
+) -> impl Stream<Item = Result<(usize, ToolResult)>> + Send + 'a {
     let indexed: Vec<_> = calls.iter().zip(occurrences(calls)).enumerate().collect();
     let together = |left: &ToolCall, right: &ToolCall| reads(registry, left) && reads(registry, right);
     let groups: Vec<Vec<_>> = indexed
@@ -163,7 +185,7 @@ pub fn dispatch_stream<'a>(
     stream::iter(groups)
         .map(move |group| {
             let answers = group.into_iter().map(move |(index, (call, occurrence))| async move {
-                let answer = dispatch_as(ctx, registry, call, config, occurrence).await?;
+                let answer = dispatch_as(ctx, registry, call, config, occurrence, approver).await?;
                 Ok((index, answer))
             });
             stream::iter(answers).buffer_unordered(config.max_parallel.max(1))
@@ -191,18 +213,22 @@ async fn dispatch_as(
     call: &ToolCall,
     config: &DispatchConfig,
     occurrence: u32,
+    approver: Option<&dyn Approver>,
 ) -> Result<ToolResult> {
     let span = tracing::debug_span!(names::TOOL_CALL, tool = %call.name, call = %call.id);
     let answer = async {
         match registry.get(&call.name) {
-            Ok(tool) => match checked(tool.spec(), &call.arguments) {
-                Ok(arguments) => {
-                    let limited = limited(ctx, tool.spec(), call, occurrence)?;
-                    let work = guarded(&call.name, tool.call(&limited, arguments));
-                    settled(ctx, tool.spec(), config, limited.bound(OPERATION, work)).await
+            Ok(tool) => {
+                let (spec, key) = (tool.spec(), idempotency_key(ctx, &call.id, occurrence));
+                match admitted(ctx, registry, spec, &call.arguments, &key, approver).await? {
+                    Ok(arguments) => {
+                        let limited = limited(ctx, spec, key)?;
+                        let work = guarded(&call.name, tool.call(&limited, arguments));
+                        settled(ctx, spec, config, limited.bound(OPERATION, work)).await
+                    }
+                    Err(refusal) => Ok(Err(refusal.told())),
                 }
-                Err(content) => Ok(Err(content)),
-            },
+            }
             Err(err) => Ok(Err(told(&err))),
         }
     };
@@ -213,14 +239,14 @@ async fn dispatch_as(
 }
 
 /// The context of one call; refuses one whose time is over, since a tool's first step may already act.
-fn limited(ctx: &Context, spec: &ToolSpec, call: &ToolCall, occurrence: u32) -> Result<Context> {
+fn limited(ctx: &Context, spec: &ToolSpec, key: String) -> Result<Context> {
     if ctx.cancel().is_cancelled() {
         return Err(Error::new(ErrorKind::Cancelled, OPERATION, "the run was cancelled"));
     }
     if ctx.is_overdue() {
         return Err(Error::new(ErrorKind::Timeout, OPERATION, "the deadline passed"));
     }
-    Ok(ctx.with_idempotency_key(idempotency_key(ctx, &call.id, occurrence)).with_timeout(spec.timeout))
+    Ok(ctx.with_idempotency_key(key).with_timeout(spec.timeout))
 }
 
 fn idempotency_key(ctx: &Context, id: &str, occurrence: u32) -> String {

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     runtime::Context,
     tool::{Tool, macro_support},
-    types::{Effects, ToolSpec},
+    types::{Effects, ToolRate, ToolSpec},
 };
 
 /// How much of a panic's message is kept, in characters.
@@ -104,6 +104,20 @@ impl FunctionTool {
     #[must_use]
     pub fn with_effects(mut self, effects: Effects) -> Self {
         self.spec.effects = effects;
+        self
+    }
+
+    /// Whether a person must approve each call; not by default.
+    #[must_use]
+    pub fn with_approval(mut self, approval: bool) -> Self {
+        self.spec.approval = approval;
+        self
+    }
+
+    /// How often a tenant may call it; as often as it likes by default.
+    #[must_use]
+    pub fn with_rate(mut self, rate: ToolRate) -> Self {
+        self.spec.rate = Some(rate);
         self
     }
 

@@ -40,6 +40,8 @@
 //! # Ok::<(), raptorflow_core::Error>(()) }).unwrap();
 //! ```
 
+mod admit;
+mod approver;
 mod builtin;
 mod check;
 mod dispatch;
@@ -53,15 +55,16 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
+pub use approver::{Approver, Decision, ProposedCall, WithApproval};
 #[cfg(feature = "tool-fetch")]
 pub use builtin::{AddressRules, Fetch, FetchConfig, HostResolver, SystemResolver, is_public};
-pub use builtin::{BuiltinTools, Clock, Search, SearchHit, SearchQuery, Topic, WebSearch};
+pub use builtin::{BuiltinTools, Calculator, Clock, Search, SearchHit, SearchQuery, Topic, WebSearch};
 #[cfg(feature = "storage-sqlite")]
 pub use builtin::{DatabaseQuery, QueryConfig};
 #[cfg(feature = "http")]
 pub use builtin::{SearchBackend, Tavily};
 pub(crate) use dispatch::call_tool;
-pub use dispatch::{DispatchConfig, dispatch, dispatch_all, dispatch_stream};
+pub use dispatch::{DispatchConfig, dispatch, dispatch_all, dispatch_approved, dispatch_stream};
 pub use function::{FunctionTool, IntoToolResult};
 pub use registry::ToolRegistry;
 pub use spec::Tool;

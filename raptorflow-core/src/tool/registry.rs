@@ -3,14 +3,17 @@
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    model::{Rate, RateDecision, RateLimiter},
+    runtime::Context,
     tool::Tool,
-    types::{Schema, ToolSpec, nearest},
+    types::{Schema, ToolRate, ToolSpec, nearest},
 };
 
 /// The longest name of a tool; what the providers of models accept.
@@ -35,6 +38,8 @@ pub struct ToolRegistry(Arc<Inner>);
 #[derive(Clone, Debug, Default)]
 struct Inner {
     tools: Vec<Arc<dyn Tool>>,
+    /// What counts the calls of tools that have a rate; shared by clones of the registry.
+    limiters: HashMap<String, RateLimiter>,
     index: HashMap<String, usize>,
     specs: OnceLock<Arc<[ToolSpec]>>,
 }
@@ -51,7 +56,7 @@ impl ToolRegistry {
     /// # Errors
     /// `AlreadyExists` when a tool has its name;
     /// `InvalidInput` when the name is not 1 to 64 of `[A-Za-z0-9_-]`, or the schema of its parameters does
-    /// not compile or is not one of an object.
+    /// not compile or is not one of an object, or its rate is zero.
     pub fn register(&mut self, tool: impl Tool) -> Result<()> {
         self.register_shared(Arc::new(tool))
     }
@@ -64,6 +69,7 @@ impl ToolRegistry {
         let spec = tool.spec();
         check_name(&spec.name)?;
         check_parameters(&spec.name, &spec.parameters)?;
+        let limiter = spec.rate.map(limiter).transpose().map_err(|err| err.with("tool", &spec.name))?;
         if self.0.index.contains_key(&spec.name) {
             return Err(Error::new(
                 ErrorKind::AlreadyExists,
@@ -74,9 +80,31 @@ impl ToolRegistry {
         }
         let inner = Arc::make_mut(&mut self.0);
         inner.index.insert(spec.name.clone(), inner.tools.len());
+        inner.limiters.extend(limiter.map(|limiter| (spec.name.clone(), limiter)));
         inner.tools.push(tool);
         inner.specs = OnceLock::new();
         Ok(())
+    }
+
+    /// Adds a tool of another registry, whose calls are counted together.
+    ///
+    /// # Errors
+    /// `NotFound` when the other one lacks it, and as [`ToolRegistry::register`].
+    pub(crate) fn adopt(&mut self, from: &Self, name: &str) -> Result<()> {
+        self.register_shared(Arc::clone(from.get(name)?))?;
+        if let Some(limiter) = from.0.limiters.get(name) {
+            Arc::make_mut(&mut self.0).limiters.insert(name.to_owned(), limiter.clone());
+        }
+        Ok(())
+    }
+
+    /// How long a call must wait that comes too often; a call that need not is counted.
+    pub(super) fn wait(&self, ctx: &Context, spec: &ToolSpec) -> Option<Duration> {
+        let limiter = self.0.limiters.get(&spec.name)?;
+        match limiter.check(ctx.tenant().as_str(), ctx.runtime().clock().elapsed()) {
+            RateDecision::Allowed => None,
+            RateDecision::After(wait) => Some(wait),
+        }
     }
 
     /// The tool of a name.
@@ -131,6 +159,15 @@ impl ToolRegistry {
 
 fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+fn limiter(rate: ToolRate) -> Result<RateLimiter> {
+    let rate = Rate::new(rate.calls, Duration::from_secs(rate.seconds));
+    rate.map(|rate| RateLimiter::new(rate.with_burst(1.0))).map_err(|err| {
+        Error::new(ErrorKind::InvalidInput, "tool.register", "not a usable rate")
+            .with("field", "rate")
+            .caused_by(err)
+    })
 }
 
 fn check_name(name: &str) -> Result<()> {

@@ -29,5 +29,5 @@ pub use money::{Currency, Money};
 pub use nearest::nearest;
 pub use schema::Schema;
 pub use timestamp::Timestamp;
-pub use tool::{Effects, ToolCall, ToolResult, ToolSpec};
+pub use tool::{Effects, ToolCall, ToolRate, ToolResult, ToolSpec};
 pub use usage::Usage;

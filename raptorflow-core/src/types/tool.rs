@@ -42,6 +42,22 @@ pub struct ToolSpec {
     /// How long one call may take; 30 seconds by default.
     #[serde(default = "default_timeout")]
     pub timeout: Duration,
+    /// Whether a person must approve each call; `false` by default.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approval: bool,
+    /// How often a tenant may call it; as often as it likes when `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<ToolRate>,
+}
+
+/// How often a tool may be called, by all agents of a tenant together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolRate {
+    /// So many calls, at least 1.
+    pub calls: u32,
+    /// In so many seconds, at least 1.
+    pub seconds: u64,
 }
 
 impl ToolSpec {
@@ -53,6 +69,8 @@ impl ToolSpec {
             parameters,
             effects: Effects::default(),
             timeout: default_timeout(),
+            approval: false,
+            rate: None,
         }
     }
 }

@@ -30,6 +30,7 @@ impl Gate {
             schema: self.schema.as_ref().map(|schema| schema.as_value().clone()),
             approvers: self.approvers.clone(),
             due,
+            call: None,
         }
     }
 

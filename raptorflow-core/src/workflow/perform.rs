@@ -6,7 +6,7 @@ use futures_util::{FutureExt as _, poll};
 use serde_json::{Value, json};
 
 use crate::{
-    agent::{Actor, AgentInput, Session, event},
+    agent::{Actor, AgentInput, Desk, Session, event},
     error::{Error, ErrorKind, Result, Retry},
     event::{EventKind, Status},
     journal::Fact,
@@ -339,7 +339,8 @@ impl Flow<'_> {
             let message = "a tool takes an object; give the step an `input`";
             return Err(Error::new(ErrorKind::InvalidInput, "workflow.tool", message).with("tool", name));
         }
-        call_tool(ctx, &self.session.means().tools, name, &input).await
+        let desk = Desk::new(self.session, Actor::spec(self.workflow));
+        call_tool(ctx, &self.session.means().tools, name, &input, &desk).await
     }
 }
 

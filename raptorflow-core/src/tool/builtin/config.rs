@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::tool::{Clock, Tool};
+use crate::tool::{Calculator, Clock, Tool};
 #[cfg(feature = "storage-sqlite")]
 use crate::tool::{DatabaseQuery, QueryConfig};
 #[cfg(feature = "tool-fetch")]
@@ -33,6 +33,8 @@ use crate::{
 pub struct BuiltinTools {
     /// The tool `clock`.
     pub clock: bool,
+    /// The tool `calculator`.
+    pub calculator: bool,
     /// The tool `fetch`; `{}` for its defaults.
     #[cfg(feature = "tool-fetch")]
     pub fetch: Option<FetchConfig>,
@@ -61,6 +63,9 @@ impl BuiltinTools {
         let mut tools: Vec<Arc<dyn Tool>> = Vec::new();
         if self.clock {
             tools.push(Arc::new(Clock::new()));
+        }
+        if self.calculator {
+            tools.push(Arc::new(Calculator::new()));
         }
         #[cfg(feature = "tool-fetch")]
         if let Some(config) = &self.fetch {
@@ -95,11 +100,11 @@ mod tests {
     #[test]
     fn every_tool_of_the_library_is_reached_by_its_name() {
         let wanted = json!({
-            "clock": true, "fetch": { "ports": [443] }, "query": { "path": "shop.db" },
+            "clock": true, "calculator": true, "fetch": { "ports": [443] }, "query": { "path": "shop.db" },
             "web_search": "tavily",
         });
         let tools = serde_json::from_value::<BuiltinTools>(wanted).unwrap().tools();
         let names: Vec<&str> = tools.iter().map(|tool| tool.spec().name.as_str()).collect();
-        assert_eq!(names, ["clock", "fetch", "query", "web_search"]);
+        assert_eq!(names, ["clock", "calculator", "fetch", "query", "web_search"]);
     }
 }

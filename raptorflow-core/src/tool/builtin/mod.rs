@@ -2,6 +2,7 @@
 
 #[cfg(any(feature = "tool-fetch", feature = "storage-sqlite"))]
 mod blocking;
+mod calculator;
 mod clock;
 mod config;
 #[cfg(feature = "tool-fetch")]
@@ -10,6 +11,7 @@ mod fetch;
 mod query;
 mod search;
 
+pub use calculator::Calculator;
 pub use clock::Clock;
 pub use config::BuiltinTools;
 #[cfg(feature = "http")]

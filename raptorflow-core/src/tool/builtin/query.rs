@@ -432,7 +432,7 @@ mod tests {
         let (folder, config) = shop();
         let several = ask(&config, "select 1; select 2", json!([])).await.unwrap_err();
         assert_eq!(several.message(), "expected one statement");
-        let wrong = ask(&config, "select nothing from orders", json!([])).await.unwrap_err();
+        let wrong = ask(&config, "select absent from orders", json!([])).await.unwrap_err();
         assert_eq!(wrong.kind(), ErrorKind::InvalidInput);
         assert!(wrong.get("reason").unwrap().contains("no such column"), "{wrong}");
         let gone = QueryConfig::new(folder.path().join("gone.db"));

@@ -313,6 +313,9 @@ async fn a_capability_is_a_tool_with_its_own_arguments() {
         name: "gross".into(),
         description: "Adds the tax.".into(),
         timeout_seconds: 7,
+        retries: 3,
+        effects: raptorflow_core::types::Effects::External,
+        cache_seconds: 300,
         input: Schema::new(schema.clone()).unwrap(),
         output: Schema::new(json!({ "type": "number" })).unwrap(),
     };

@@ -261,13 +261,12 @@ fn passages_come_before_the_question_and_with_the_answer() {
 #[test]
 fn everything_that_a_caller_gives_reaches_the_model() {
     let with_capability = |name: &str| AgentSpec {
-        capabilities: vec![Capability {
-            name: name.into(),
-            description: "Prices things.".into(),
-            timeout_seconds: 30,
-            input: Schema::any_object(),
-            output: Schema::any_object(),
-        }],
+        capabilities: vec![Capability::new(
+            name,
+            "Prices things.",
+            Schema::any_object(),
+            Schema::any_object(),
+        )],
         ..spec(&json!({}))
     };
     let told = |input: &AgentInput| {
@@ -307,13 +306,7 @@ fn a_schema_is_named_as_providers_accept_it() {
     for (name, expected) in
         [("price", "price"), ("prix élevé/2", "prix__lev__2"), (&"x".repeat(70), &"x".repeat(64))]
     {
-        let capability = Capability {
-            name: name.to_owned(),
-            description: "Prices things.".into(),
-            timeout_seconds: 30,
-            input: Schema::any_object(),
-            output: Schema::any_object(),
-        };
+        let capability = Capability::new(name, "Prices things.", Schema::any_object(), Schema::any_object());
         let spec = AgentSpec { capabilities: vec![capability], ..spec(&json!({})) };
         let run = AgentRun::new(&spec, &AgentInput::for_capability(name, "x"), None, &[]).unwrap();
         let Output::Json { name, .. } = request(&run).output else { panic!() };
@@ -323,13 +316,12 @@ fn a_schema_is_named_as_providers_accept_it() {
 
 #[test]
 fn a_capability_must_exist_and_its_arguments_must_fit() {
-    let capability = Capability {
-        name: "price".into(),
-        description: "Prices things.".into(),
-        timeout_seconds: 30,
-        input: Schema::new(json!({ "type": "object", "required": ["goal", "net"] })).unwrap(),
-        output: Schema::any_object(),
-    };
+    let capability = Capability::new(
+        "price",
+        "Prices things.",
+        Schema::new(json!({ "type": "object", "required": ["goal", "net"] })).unwrap(),
+        Schema::any_object(),
+    );
     let spec = AgentSpec { capabilities: vec![capability], ..spec(&json!({})) };
     let check =
         |name: &str| AgentRun::new(&spec, &AgentInput::for_capability(name, "x"), None, &[]).unwrap_err();

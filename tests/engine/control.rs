@@ -39,6 +39,9 @@ async fn timed(script: &ScriptedModel, limits: Limits) -> (Engine, ManualClock) 
         name: "price".into(),
         description: "Prices things.".into(),
         timeout_seconds: 20,
+        retries: 3,
+        effects: raptorflow_core::types::Effects::External,
+        cache_seconds: 300,
         input: Schema::any_object(),
         output: Schema::any_object(),
     };

@@ -10,9 +10,12 @@
 mod agent_calls;
 mod agent_machine;
 mod agent_runs;
+mod agent_tree;
 mod approvals;
 mod ask;
+mod blackboard;
 mod budget;
+mod capability;
 mod combine;
 mod control;
 mod flows;

@@ -256,6 +256,9 @@ fn an_agent_that_cannot_work_is_not_built() {
         name: name.into(),
         description: "Does it.".into(),
         timeout_seconds,
+        retries: 3,
+        effects: raptorflow_core::types::Effects::External,
+        cache_seconds: 300,
         input: Schema::any_object(),
         output: Schema::any_object(),
     };

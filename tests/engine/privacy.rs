@@ -107,6 +107,9 @@ fn price() -> Capability {
         name: "price".into(),
         description: "Prices things.".into(),
         timeout_seconds: 30,
+        retries: 3,
+        effects: raptorflow_core::types::Effects::External,
+        cache_seconds: 300,
         input: Schema::new(schema.clone()).unwrap(),
         output: Schema::new(schema).unwrap(),
     }

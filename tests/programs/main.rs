@@ -1,6 +1,7 @@
 //! The examples as a user runs them: programs of their own, their answers and their errors.
 #![cfg(test)]
 
+mod agents;
 mod approval;
 mod budget;
 mod build;

@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    agent::{AgentBuilder, AgentSpec, AgentTool, Session, call::check_lineage},
+    agent::{
+        AgentBuilder, AgentSpec, AgentTool, Session,
+        call::check_lineage,
+        results::{kept_capability, through},
+    },
     error::{Error, ErrorKind, Result},
     journal::Fact,
     types::{AgentId, Effects, Finish, Message, Money, Part, Passage, Schema, Usage},
@@ -317,6 +321,19 @@ impl Agent {
     /// Dropping the future stops the work; what was recorded stays recorded.
     pub async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
         check_lineage(session.ctx(), self.name())?;
+        match kept_capability(self.spec(), input) {
+            Some(capability) => through(self, session, input, capability).await,
+            None => self.act(session, input).await,
+        }
+    }
+
+    /// Where it lies in memory: what tells it apart from others as long as it lives.
+    pub(super) fn place(&self) -> usize {
+        Arc::as_ptr(&self.0).cast::<()>().addr()
+    }
+
+    /// Acts, whatever was answered before.
+    pub(super) async fn act(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
         self.0.run(session, input).await
     }
 }

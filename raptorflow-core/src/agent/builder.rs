@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    agent::{Agent, AgentKind, AgentSpec, Capability, Handoff, Limits, LlmAgent, Retrieval},
+    agent::{Agent, AgentKind, AgentSpec, Capability, Handoff, Limits, LlmAgent, Retrieval, notes},
     error::{Error, ErrorKind, Result},
     model::{Model, ModelSettings},
     tool::{Tool, ToolRegistry},
@@ -120,6 +120,12 @@ impl AgentBuilder {
         self.change(|spec| spec.handoffs.extend(handoffs))
     }
 
+    /// Lets it read and write the notes that the agents of a run share, with the tools `post_note` and `read_notes`.
+    #[must_use]
+    pub fn blackboard(self) -> Self {
+        self.change(|spec| spec.blackboard = true)
+    }
+
     /// Its answer is JSON of this Rust type's schema.
     #[must_use]
     pub fn output<T: schemars::JsonSchema>(self) -> Self {
@@ -164,6 +170,11 @@ impl AgentBuilder {
         let mut tools = ToolRegistry::default();
         for tool in self.tools {
             tools.register_shared(tool).map_err(|err| err.with("agent", &spec.name))?;
+        }
+        if spec.blackboard {
+            for tool in notes::tools() {
+                tools.register_shared(tool).map_err(|err| err.with("agent", &spec.name))?;
+            }
         }
         Ok(Agent::new(LlmAgent::new(spec, self.model, tools)))
     }

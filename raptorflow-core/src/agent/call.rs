@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::{
     agent::{Agent, AgentInput, AgentOutput, AgentSpec, Session, failure::is_its_own},
     error::{Error, ErrorKind, Result},
-    journal::Fact,
+    journal::{Fact, Note},
+    memory::{Blackboard, Post},
     runtime::Context,
     tool::Tool,
     types::{AgentId, Digest, Effects, Finish, Schema, ToolSpec},
@@ -191,6 +192,28 @@ impl Within {
         })
     }
 
+    /// The agent at work.
+    pub(super) fn caller(&self) -> &AgentId {
+        &self.caller
+    }
+
+    /// The notes of the run.
+    pub(super) fn blackboard(&self) -> Blackboard {
+        self.session.blackboard()
+    }
+
+    /// Posts a note; where the journal cannot take it, the run ends and no model is told.
+    pub(super) async fn post(&self, ctx: &Context, post: Post) -> Result<Note> {
+        let posted = self.blackboard().post(ctx, post).await;
+        posted.map_err(|err| if err.kind() == ErrorKind::LimitExceeded { err } else { self.faulty(err) })
+    }
+
+    /// An error that ends the run.
+    fn faulty(&self, err: Error) -> Error {
+        self.heard().fault.get_or_insert(err.clone());
+        err
+    }
+
     /// The id of the call of a tool that a context is for.
     fn call_of<'a>(&self, ctx: &'a Context) -> Result<&'a str> {
         let outer = step_context(self.session.ctx(), self.step, "");
@@ -241,14 +264,11 @@ impl Within {
             Err(err)
                 if is_its_own(self.session.ctx(), agent.name(), &err) && !ctx.cancel().is_cancelled() =>
             {
-                journal.append(ctx, &[Fact::StepFailed { error: err.clone() }]).await?;
+                let failed = [Fact::StepFailed { error: err.clone() }];
+                journal.append(ctx, &failed).await.map_err(|err| self.faulty(err))?;
                 Err(err)
             }
-            Err(err) => {
-                let err = err.with("asked", agent.name());
-                self.heard().fault.get_or_insert(err.clone());
-                Err(err)
-            }
+            Err(err) => Err(self.faulty(err.with("asked", agent.name()))),
         }
     }
 

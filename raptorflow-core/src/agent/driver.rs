@@ -1,6 +1,6 @@
 //! Does the I/O that `AgentRun` asks for: appends each fact, then acts on it, then tells the bus.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use serde_json::json;
@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use crate::{
     agent::{
         Actor as _, AgentInput, AgentOutput, AgentRun, AgentSpec, Capability, Command, Desk, LlmAgent, Piece,
-        Retrieval, Session, call::Within, call::step_context,
+        Retrieval, Session, call::Within, call::step_context, retry::Retries, vitals::Vitals,
     },
     error::{Error, ErrorKind, Result},
     event::{Event, EventKind, Status},
@@ -37,9 +37,17 @@ pub(super) async fn drive(agent: &LlmAgent, session: &Session, input: &AgentInpu
     run.reopen();
     let capability = input.capability.as_deref().map(|name| spec.capability(name)).transpose()?;
     let session = timed(session, spec, capability);
-    let driver = Driver { agent, session: &session, input, tools };
+    let vitals = session.means().agents.vitals(&spec.name);
+    let driver = Driver { agent, session: &session, input, tools, vitals };
+    let work = async {
+        let mut retries = Retries::of(&session, capability);
+        while let Err(err) = driver.run(&mut run).await {
+            retries.again(err).await?;
+        }
+        run.into_output()
+    };
     // By reference: each future that it were moved into would keep room for it.
-    observed(&session, spec, pin!(driver.run(run))).await
+    observed(&session, spec, pin!(work)).await
 }
 
 /// The session within the time that an agent, and the capability that is wanted of it, may take.
@@ -59,27 +67,31 @@ pub(crate) async fn observed(
     let (ctx, bus) = (session.ctx(), &session.means().bus);
     let clock = ctx.runtime().clock();
     let start = clock.elapsed();
+    let vitals = session.means().agents.vitals(&spec.name);
+    vitals.begin(ctx.now());
     let started = bus.publish(ctx, event(ctx, spec, EventKind::AgentStarted));
     // The event is out already; only waiting for full subscriptions is left.
-    let mut dropped = Dropped { session, spec, armed: true };
+    let mut dropped = Dropped { session, spec, vitals, start, armed: true };
     let span = tracing::debug_span!(names::AGENT_RUN, agent = %spec.name, run = %ctx.run_id());
     let ended = match started.await {
         Ok(()) => ctx.bound("agent.run", work.instrument(span)).await.and_then(|ended| ended),
         Err(err) => Err(err),
     };
     dropped.armed = false;
+    let took = clock.elapsed().saturating_sub(start);
+    dropped.vitals.end(ctx.now(), took, ended.as_ref().err().map(Error::kind));
     match ended {
         Ok(output) => {
             let generated = event(ctx, spec, EventKind::ResultGenerated);
             let mut completed = event(ctx, spec, EventKind::AgentCompleted);
-            completed.duration = Some(clock.elapsed().saturating_sub(start));
+            completed.duration = Some(took);
             bus.publish(ctx, vec![generated, completed]).await?;
             Ok(output)
         }
         Err(err) => {
             let mut failed = event(ctx, spec, EventKind::AgentFailed);
             failed.status = Status::Error;
-            failed.duration = Some(clock.elapsed().saturating_sub(start));
+            failed.duration = Some(took);
             failed.data = json!({ "error": err.kind().code(), "operation": err.operation() });
             match bus.publish(ctx, failed).await {
                 Ok(()) => Err(err),
@@ -93,6 +105,8 @@ pub(crate) async fn observed(
 struct Dropped<'a> {
     session: &'a Session,
     spec: &'a AgentSpec,
+    vitals: Vitals,
+    start: Duration,
     armed: bool,
 }
 
@@ -100,6 +114,8 @@ impl Drop for Dropped<'_> {
     fn drop(&mut self) {
         if self.armed {
             let ctx = self.session.ctx();
+            let took = ctx.runtime().clock().elapsed().saturating_sub(self.start);
+            self.vitals.end(ctx.now(), took, Some(ErrorKind::Cancelled));
             let mut failed = event(ctx, self.spec, EventKind::AgentFailed);
             failed.status = Status::Error;
             failed.data = json!({ "error": ErrorKind::Cancelled.code(), "operation": "agent.run" });
@@ -123,6 +139,7 @@ pub(super) struct Driver<'a> {
     pub(super) session: &'a Session,
     pub(super) input: &'a AgentInput,
     tools: ToolRegistry,
+    vitals: Vitals,
 }
 
 impl<'a> Driver<'a> {
@@ -131,18 +148,24 @@ impl<'a> Driver<'a> {
     where
         Self: 'a,
     {
-        Self { agent: self.agent, session, input: self.input, tools: ToolRegistry::default() }
+        Self {
+            agent: self.agent,
+            session,
+            input: self.input,
+            tools: ToolRegistry::default(),
+            vitals: self.vitals.clone(),
+        }
     }
 }
 
 impl Driver<'_> {
-    async fn run(&self, mut run: AgentRun) -> Result<AgentOutput> {
+    async fn run(&self, run: &mut AgentRun) -> Result<()> {
         let mut model = None;
         loop {
             match run.next() {
                 Command::LoadContext { query, retrieval } => {
                     let (fact, queried) = self.load_context(query, retrieval).await?;
-                    self.record(&mut run, [fact], queried).await?;
+                    self.record(run, [fact], queried).await?;
                 }
                 Command::CallModel(request) => {
                     let model = match &mut model {
@@ -157,16 +180,16 @@ impl Driver<'_> {
                     }
                     self.session.tell(Piece::Asked { attempt: run.steps().saturating_add(1) }).await;
                     let (fact, executed) = self.call_model(&ctx, model, request).await?;
-                    self.record(&mut run, [fact], executed).await?;
+                    self.record(run, [fact], executed).await?;
                 }
-                Command::CallTools => self.call_tools(&mut run).await?,
+                Command::CallTools => self.call_tools(run).await?,
                 Command::HandOver(transfer) => {
                     // On the heap: few runs hand over, and each would keep room for it.
-                    let facts = Box::pin(self.hand_over(transfer, &run)).await?;
+                    let facts = Box::pin(self.hand_over(transfer, run)).await?;
                     self.session.journal().append(self.session.ctx(), &facts).await?;
                     facts.into_iter().try_for_each(|fact| run.apply(fact))?;
                 }
-                Command::Done => return run.into_output(),
+                Command::Done => return Ok(()),
             }
         }
     }
@@ -175,6 +198,7 @@ impl Driver<'_> {
     async fn record<const N: usize>(&self, run: &mut AgentRun, facts: [Fact; N], event: Event) -> Result<()> {
         let ctx = self.session.ctx();
         self.session.journal().append(ctx, &facts).await?;
+        self.vitals.beat(ctx.now());
         facts.into_iter().try_for_each(|fact| run.apply(fact))?;
         self.session.means().bus.publish(ctx, event).await
     }

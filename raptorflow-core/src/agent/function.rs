@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 use serde_json::Value;
 
 use crate::{
-    agent::{Actor, AgentInput, AgentOutput, AgentSpec, Session, driver, driver::event},
+    agent::{Actor, AgentInput, AgentOutput, AgentSpec, Session, driver, driver::event, retry::Retries},
     error::{Error, ErrorKind, Result},
     event::EventKind,
     journal::Fact,
@@ -93,8 +93,19 @@ impl Actor for FunctionAgent {
         let session = driver::timed(session, &self.spec, capability);
         let work = async {
             let ctx = session.ctx();
-            let output: Value =
-                session.journal().step(ctx, STEP, |ctx| self.call(ctx, input.clone(), schema)).await?;
+            let output: Value = session
+                .journal()
+                .step(ctx, STEP, async |ctx| {
+                    let session = session.with_context(ctx.clone());
+                    let mut retries = Retries::of(&session, capability);
+                    loop {
+                        match self.call(ctx.clone(), input.clone(), schema).await {
+                            Ok(value) => return Ok(value),
+                            Err(err) => retries.again(err).await?,
+                        }
+                    }
+                })
+                .await?;
             session.means().bus.publish(ctx, event(ctx, &self.spec, EventKind::CapabilityExecuted)).await?;
             Ok(AgentOutput::new(output))
         };

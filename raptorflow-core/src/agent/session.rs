@@ -10,6 +10,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::Bus,
     journal::Journal,
+    memory::Blackboard,
     model::{Model, ModelRegistry},
     rag::Retriever,
     runtime::Context,
@@ -102,6 +103,12 @@ impl Session {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// The notes that the run's agents share.
+    #[must_use]
+    pub fn blackboard(&self) -> Blackboard {
+        Blackboard::of(&self.journal)
     }
 
     /// The means that all runs share.

@@ -173,6 +173,9 @@ pub struct AgentSpec {
     /// Agents that it may hand the conversation to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub handoffs: Vec<Handoff>,
+    /// Whether it has the tools `post_note` and `read_notes` for the blackboard of the run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blackboard: bool,
     /// The form of its answer; free text when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Schema>,
@@ -209,6 +212,7 @@ impl AgentSpec {
             tools: Vec::new(),
             agents: Vec::new(),
             handoffs: Vec::new(),
+            blackboard: false,
             output: None,
             retrieval: None,
             limits: Limits::default(),

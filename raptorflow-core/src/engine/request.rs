@@ -412,6 +412,9 @@ fn ended(run: RunId, summary: &Summary, entries: &[Entry]) -> Result<Outcome> {
             Fact::ContextLoaded { passages, .. } if entry.path.is_empty() => {
                 output.passages.clone_from(passages);
             }
+            Fact::ResultRecalled { passages, .. } if entry.path.is_empty() => {
+                output.passages.clone_from(passages);
+            }
             Fact::HandoffAnswered { agent, passages, .. } if entry.path.is_empty() => {
                 output.agent = Some(agent.clone());
                 output.passages.clone_from(passages);

@@ -218,6 +218,29 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         passages: Vec<Passage>,
     },
+    /// The agent at this path gave an answer again that it had given to the same input.
+    ResultRecalled {
+        /// The answer.
+        output: Value,
+        /// The passages that it rests on.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        passages: Vec<Passage>,
+    },
+    /// Something was written on the blackboard of the run.
+    NotePosted {
+        /// What it was posted under; a run has one note of a key.
+        key: Arc<str>,
+        /// What it is about.
+        topic: Arc<str>,
+        /// Who posted it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        author: Option<AgentId>,
+        /// Whom it is meant for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<AgentId>,
+        /// What it says.
+        value: Value,
+    },
     /// A tool answered.
     ToolReturned {
         /// The result.

@@ -15,6 +15,7 @@ use crate::{
         Entry, Fact, Summary,
         keeper::Place,
         known::{History, Known},
+        notes::Notes,
         outside::Outside,
         shared::Shared,
     },
@@ -71,6 +72,8 @@ pub(super) struct Run {
     history: History,
     // A std mutex: no await happens while it is held.
     known: Mutex<Known>,
+    // A std mutex: no await happens while it is held.
+    notes: Mutex<Notes>,
     outside: Outside,
 }
 
@@ -95,6 +98,7 @@ impl Journal {
             broken: AtomicBool::new(false),
             summary: Mutex::new(Summary::of(&entries)),
             known: Mutex::new(Known::of(&entries)),
+            notes: Mutex::new(Notes::of(&entries)),
             history: History::of(entries),
             outside,
         });
@@ -297,6 +301,10 @@ impl Run {
 
     fn take_place(&self) -> Option<Place> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {

@@ -380,7 +380,7 @@ impl StepState {
                 self.end(StepStatus::Completed, entry.time, None);
             }
             Fact::StepFailed { error } => self.end(StepStatus::Failed, entry.time, Some(error.clone())),
-            Fact::TimerFired | Fact::HandoffAnswered { .. } => {
+            Fact::TimerFired | Fact::HandoffAnswered { .. } | Fact::ResultRecalled { .. } => {
                 self.end(StepStatus::Completed, entry.time, None);
             }
             Fact::QuestionAsked { .. } | Fact::TimerSet { .. } | Fact::ChildStarted { .. } => {

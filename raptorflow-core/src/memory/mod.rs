@@ -3,8 +3,10 @@
 //! Row 8 of the house.
 //! [`Memory`] is the trait, and [`StorageMemory`] keeps [`MemoryItem`]s in a [`Storage`](crate::storage::Storage) with
 //! bounds.
+//! A [`Blackboard`] is beside it: the shared notes of one run, in the run's journal.
 //! What is recalled is data: nothing here makes an instruction of it, and whoever shows it to a model delimits it.
 
+mod blackboard;
 mod item;
 mod memory;
 mod policy;
@@ -15,6 +17,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+pub use blackboard::{Blackboard, BlackboardConfig, NoteFilter, Post};
 pub use item::{MemoryItem, MemoryKind, NewItem, Provenance, Trust};
 pub use memory::{Forget, Memory};
 pub use policy::{FLOOR, decay};

@@ -113,7 +113,7 @@ impl Document {
 }
 
 /// The JSON of a value with sorted keys, so that the order of metadata does not change a digest.
-fn canonical(value: &Value) -> String {
+pub(crate) fn canonical(value: &Value) -> String {
     fn sorted(value: &Value) -> Value {
         match value {
             Value::Object(map) => {

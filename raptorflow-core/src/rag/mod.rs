@@ -27,6 +27,7 @@ pub mod vector;
 pub use assemble::{Citation, CitedContext, estimate_tokens};
 pub use builder::KnowledgeBaseBuilder;
 pub use chunk::{Chunker, MarkdownChunker, Span, chunks};
+pub(crate) use document::canonical;
 pub use document::{Chunk, Document, Place};
 pub use embed::{Corpus, Embedder, FnEmbedder, HashingEmbedder};
 pub use embedder_registry::{EmbedderFactory, EmbedderRegistry, EmbedderSettings};

@@ -101,6 +101,8 @@ export declare class NativeEngine {
   registerModel(info: string, body: Callback): void
   /** Makes the agents of a pack known. */
   install(pack: NativePack): void
+  /** Makes an agent of each skill known. */
+  installSkills(skills: NativeSkills): void
   /** The names of the agents that are known. */
   agents(): Array<string>
   /** Says where agents with retrieval find passages. */

@@ -24,6 +24,7 @@ use crate::{
     event::{Deliver, NativeSubscription, WhenFull},
     pack::NativePack,
     rag::{NativeEmbedder, NativeKnowledgeBase},
+    skill::NativeSkills,
 };
 
 #[derive(Deserialize)]
@@ -103,6 +104,12 @@ impl NativeEngine {
     #[napi]
     pub fn install(&self, pack: &NativePack) -> napi::Result<()> {
         native(self.engine.install(&pack.pack))
+    }
+
+    /// Makes an agent of each skill known.
+    #[napi]
+    pub fn install_skills(&self, skills: &NativeSkills) -> napi::Result<()> {
+        native(self.engine.install_skills(&skills.skills))
     }
 
     /// The names of the agents that are known.

@@ -14,7 +14,7 @@ use crate::convert::{data, native, promise, written};
 /// A folder of skills.
 #[napi]
 pub struct NativeSkills {
-    skills: SkillRegistry,
+    pub(crate) skills: SkillRegistry,
 }
 
 #[napi]

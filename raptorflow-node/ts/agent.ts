@@ -5,6 +5,7 @@ import { snake } from './data.js'
 import { call, functionOf, halfOf } from './error.js'
 import { toJson } from './json.js'
 import { Callback, NativeAgent, type NativeTool } from '../native.js'
+import type { Money } from './run.js'
 import { jsonSchema, type SchemaLike } from './schema.js'
 import { nativeTool, type Tool } from './tool.js'
 
@@ -30,10 +31,47 @@ export interface Limits {
   readonly repeatedCalls?: number
   /** Input and output tokens of all calls together; no bound by default. */
   readonly tokens?: number
+  /**
+   * What all calls of models may cost together; no bound by default. A cost that is not known, for want of a price,
+   * counts as one that has reached the bound.
+   */
+  readonly cost?: Money
   /** How often an answer that does not fit its schema is sent back; 1 by default. */
   readonly repairs?: number
   /** Seconds for the whole run; no bound by default. */
   readonly seconds?: number
+  /** How deep calls of agents by agents may be nested; 5 by default. */
+  readonly depth?: number
+}
+
+/** How the model is to answer; what is left out is the provider's default. */
+export interface ModelSettings {
+  /** Randomness, 0 to 2. */
+  readonly temperature?: number
+  /** Of how much of the probable the next token is drawn, above 0 to 1. */
+  readonly topP?: number
+  /** The longest answer in tokens. */
+  readonly maxOutputTokens?: number
+  /** With the same seed the provider tries to give the same answer. */
+  readonly seed?: number
+  /** Texts before which the answer ends. */
+  readonly stop?: readonly string[]
+  /** How much it thinks: an effort, or a budget in tokens. */
+  readonly reasoning?: { readonly effort: 'minimal' | 'low' | 'medium' | 'high' } | { readonly budget: number }
+  /** Whether it may ask for several tools at a time. */
+  readonly parallelToolCalls?: boolean
+  /** For how long the provider may keep what it read. */
+  readonly keepPrompt?: 'minutes' | 'hours'
+}
+
+/** An agent that the conversation may be handed to; its answer is the answer then. */
+export interface Handoff {
+  /** The agent, by a name that the engine knows when the run begins. */
+  readonly agent: string
+  /** How much of the conversation goes along; all by default. */
+  readonly history?: 'all' | 'summary' | 'none' | { readonly last: number }
+  /** When to hand over, for the model; the agent's own description by default. */
+  readonly description?: string
 }
 
 /** Passages that an agent is given before it is asked. */
@@ -90,6 +128,12 @@ export interface AgentOptions extends AgentData {
   readonly instructions?: string
   /** Its tools, or names of tools that the engine was made with. */
   readonly tools?: readonly (Tool | string)[]
+  /** Names of agents that it may ask, each as a tool of that name. */
+  readonly agents?: readonly string[]
+  /** Agents that it may hand the conversation to. */
+  readonly handoffs?: readonly (Handoff | string)[]
+  /** How the model is to answer. */
+  readonly modelSettings?: ModelSettings
   /** Passages that it is given before it is asked, `true` for the default bounds; none by default. */
   readonly retrieval?: Retrieval | boolean
 }
@@ -175,7 +219,7 @@ export function agent(options: FunctionAgentOptions): Agent {
 }
 
 function specText(data: object): string {
-  const { output, limits, retrieval, capabilities, ...rest } = data as AgentOptions
+  const { output, limits, retrieval, capabilities, handoffs, modelSettings, ...rest } = data as AgentOptions
   const one = ({ input, output, ...rest }: Capability): object => ({
     ...snake(rest),
     input: jsonSchema(input, 'capabilities.input'),
@@ -186,6 +230,8 @@ function specText(data: object): string {
     ...(output && { output: jsonSchema(output, 'output') }),
     ...(limits && { limits: snake(limits) }),
     ...(retrieval && { retrieval: retrieval === true ? {} : snake(retrieval) }),
+    ...(handoffs && { handoffs: handoffs.map((it) => (typeof it === 'string' ? { agent: it } : it)) }),
+    ...(modelSettings && { model_settings: snake(modelSettings) }),
     ...(capabilities && { capabilities: capabilities.map(one) }),
   }
   return toJson(spec, 'agent')

@@ -12,6 +12,7 @@ import { nativePack, Pack } from './pack.js'
 import { type Embedder, type KnowledgeBase, nativeEmbedder, nativeKnowledgeBase } from './rag.js'
 import { cancellable, outcome, type Outcome, Run, Stream } from './run.js'
 import { type Amount, type CapOptions, settings, type Settings } from './settings.js'
+import { nativeSkills, type SkillRegistry } from './skill.js'
 import {
   balance,
   type Balance,
@@ -152,6 +153,16 @@ export class Engine {
     const loaded = typeof pack === 'string' ? await Pack.load(pack) : pack
     call(() => this.#native.install(nativePack(loaded)))
     return loaded
+  }
+
+  /**
+   * Makes an agent of each skill known, under the skill's id; all or nothing.
+   *
+   * Its input is an object with the skill's inputs, or a text for the only one that is required. It works by what the
+   * registry has under its id when a run begins, and a run that is resumed goes on with what it began with.
+   */
+  installSkills(skills: SkillRegistry): void {
+    call(() => this.#native.installSkills(nativeSkills(skills)))
   }
 
   /** The names of the agents that are known. */

@@ -9,7 +9,9 @@ export {
   type AgentOptions,
   type Capability,
   type FunctionAgentOptions,
+  type Handoff,
   type Limits,
+  type ModelSettings,
   type Retrieval,
 } from './agent.js'
 export { type Answering, type AnswerPart, AnswerStream, type AskOptions, type Partially } from './ask.js'

@@ -13,7 +13,7 @@ export interface Money {
 }
 
 /** Whether an answer is whole, or which bound ended the run. */
-export type Finish = 'complete' | { readonly limited: 'steps' | 'tool_calls' | 'tokens' | (string & {}) }
+export type Finish = 'complete' | { readonly limited: 'steps' | 'tool_calls' | 'tokens' | 'cost' | (string & {}) }
 
 /** How a run ended. */
 // The answer's form is the agent's affair.
@@ -33,14 +33,16 @@ export interface Outcome<Output = any> {
   readonly cost: Money | null
   /** The passages that a single agent was given. */
   readonly passages: readonly Passage[]
+  /** Who answered, when the agent that was asked handed the conversation over; `null` when it answered itself. */
+  readonly agent: string | null
 }
 
 /** The outcome that the native side wrote. */
 export function outcome<Output>(text: string): Outcome<Output> {
-  const { usage, passages = [], ...rest } = camel<Outcome<Output>>(JSON.parse(text) as object)
+  const { usage, passages = [], agent = null, ...rest } = camel<Outcome<Output>>(JSON.parse(text) as object)
   const { output } = rest
   const said = typeof output === 'string' ? output : JSON.stringify(output)
-  return { ...rest, text: said, usage: camel<Usage>(usage), passages }
+  return { ...rest, text: said, usage: camel<Usage>(usage), passages, agent }
 }
 
 /** Does native work that a signal cancels. */

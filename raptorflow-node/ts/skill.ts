@@ -1,6 +1,6 @@
 // Skills of a folder, rendered into messages.
 
-import { call, type Diagnostic, settle } from './error.js'
+import { call, type Diagnostic, halfOf, settle } from './error.js'
 import { toJson } from './json.js'
 import type { Message } from './model.js'
 import type { JsonSchema } from './schema.js'
@@ -38,6 +38,8 @@ export interface SkillReload {
 /** A language that types can be written in. */
 export type TypeLanguage = 'typescript' | 'python' | 'rust'
 
+const natives = new WeakMap<object, NativeSkills>()
+
 /**
  * A folder of skills: Markdown files with typed inputs, rendered into messages.
  *
@@ -51,6 +53,7 @@ export class SkillRegistry {
 
   private constructor(native: NativeSkills) {
     this.#native = native
+    natives.set(this, native)
   }
 
   /** Reads a folder in which every skill is usable; an error's `diagnostics` are every problem found. */
@@ -102,4 +105,9 @@ export class SkillRegistry {
   get diagnostics(): readonly Diagnostic[] {
     return JSON.parse(call(() => this.#native.diagnostics())) as Diagnostic[]
   }
+}
+
+/** The native half of a registry. */
+export function nativeSkills(skills: SkillRegistry): NativeSkills {
+  return halfOf(natives, 'skills', 'a `SkillRegistry`', skills)
 }

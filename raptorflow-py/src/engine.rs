@@ -26,6 +26,7 @@ use crate::{
     rag::{Embedder, KnowledgeBase},
     run::{Ask, Caller, Run, Stream, outcome_object},
     runtime::{tasks, wait},
+    skill::SkillRegistry,
     state::{Wanted, entry_object, page_object, state_object},
     upkeep::{Policy, archive_object, erased_object, pruned_object},
 };
@@ -106,6 +107,10 @@ impl Engine {
 
     fn install(&self, py: Python<'_>, pack: &Pack) -> PyResult<()> {
         self.0.install(&pack.0).map_err(|err| raise(py, &err))
+    }
+
+    fn install_skills(&self, py: Python<'_>, skills: &SkillRegistry) -> PyResult<()> {
+        self.0.install_skills(skills.core()).map_err(|err| raise(py, &err))
     }
 
     fn use_knowledge(&self, knowledge: &KnowledgeBase) {

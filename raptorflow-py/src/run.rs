@@ -8,7 +8,7 @@ use raptorflow_core::{
     engine::{Outcome, RunRequest, Target},
     event::Lag,
     runtime::{Cancel, Context},
-    types::{Part, RunId, TenantId},
+    types::{AgentId, Part, RunId, TenantId},
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -230,5 +230,6 @@ pub(crate) fn outcome_object(py: Python<'_>, outcome: Outcome) -> PyResult<Py<Py
     out.set_item("usage", serialized(py, &outcome.usage)?)?;
     out.set_item("cost", serialized(py, &outcome.cost)?)?;
     out.set_item("passages", serialized(py, &outcome.passages)?)?;
+    out.set_item("agent", outcome.agent.as_ref().map(AgentId::as_str))?;
     Ok(out.into_any().unbind())
 }

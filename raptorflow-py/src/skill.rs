@@ -14,6 +14,12 @@ use crate::{
 #[pyclass(frozen, module = "raptorflow._raptorflow")]
 pub(crate) struct SkillRegistry(CoreSkills);
 
+impl SkillRegistry {
+    pub(crate) fn core(&self) -> &CoreSkills {
+        &self.0
+    }
+}
+
 #[pymethods]
 impl SkillRegistry {
     /// Reads a folder in which every skill has to be usable.

@@ -8,7 +8,7 @@
 """
 
 from . import embedders
-from ._agent import Agent, Capability, FunctionAgent, agent
+from ._agent import Agent, Capability, FunctionAgent, Handoff, Limits, ModelSettings, Retrieval, agent
 from ._ask import AnswerPart, AnswerStream
 from ._data import (
     Archive,
@@ -89,6 +89,7 @@ __all__ = [
     "EventBus",
     "Expected",
     "FunctionAgent",
+    "Handoff",
     "Hit",
     "IngestReport",
     "InternalError",
@@ -96,7 +97,9 @@ __all__ = [
     "InvalidOutputError",
     "KnowledgeBase",
     "LimitExceededError",
+    "Limits",
     "Message",
+    "ModelSettings",
     "Money",
     "NotFoundError",
     "Outcome",
@@ -108,6 +111,7 @@ __all__ = [
     "RaptorflowError",
     "RateLimitedError",
     "Report",
+    "Retrieval",
     "Run",
     "RunPage",
     "RunSummary",

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from ._data import Money
+
     _Kind = Literal[
         "router",
         "specialist",
@@ -40,10 +42,50 @@ class Limits(TypedDict, total=False):
     """How often one tool may be called with the same arguments in a row; 3 by default."""
     tokens: int
     """Input and output tokens together; no bound by default."""
+    cost: Money
+    """What all calls of models may cost together; no bound by default. A cost that is not known, for want of a price,
+    counts as one that has reached the bound."""
     repairs: int
     """How often an answer that does not fit its schema is sent back; 1 by default."""
     seconds: int
     """Seconds for the whole run, which fails then; no bound by default."""
+    depth: int
+    """How deep calls of agents by agents may be nested; 5 by default."""
+
+
+class ModelSettings(TypedDict, total=False):
+    """How the model is to answer; what is left out is the provider's default."""
+
+    temperature: float
+    """Randomness, 0 to 2."""
+    top_p: float
+    """Of how much of the probable the next token is drawn, above 0 to 1."""
+    max_output_tokens: int
+    """The longest answer."""
+    seed: int
+    """With the same seed the provider tries to give the same answer."""
+    stop: Sequence[str]
+    """Texts before which the answer ends."""
+    reasoning: Mapping[str, Any]
+    """How much it thinks: `{"effort": "low"}` (or minimal, medium, high), or `{"budget": 2000}` in tokens."""
+    parallel_tool_calls: bool
+    """Whether it may ask for several tools at a time."""
+    keep_prompt: Literal["minutes", "hours"]
+    """For how long the provider may keep what it read."""
+
+
+class _HandoffTo(TypedDict):
+    agent: str
+    """The agent, by a name that the engine knows when the run begins."""
+
+
+class Handoff(_HandoffTo, total=False):
+    """An agent that the conversation may be handed to; its answer is the answer then."""
+
+    history: Literal["all", "summary", "none"] | Mapping[Literal["last"], int]
+    """How much of the conversation goes along; all by default."""
+    description: str
+    """When to hand over, for the model; the agent's own description by default."""
 
 
 class Retrieval(TypedDict, total=False):
@@ -104,6 +146,9 @@ class Agent(Generic[T]):
         capabilities: Sequence[Capability | Mapping[str, Any]] = (),
         retrieval: Retrieval | bool | None = None,
         limits: Limits | None = None,
+        agents: Sequence[str] = (),
+        handoffs: Sequence[Handoff | str] = (),
+        model_settings: ModelSettings | None = None,
     ) -> None: ...
 
     @overload
@@ -122,6 +167,9 @@ class Agent(Generic[T]):
         capabilities: Sequence[Capability | Mapping[str, Any]] = (),
         retrieval: Retrieval | bool | None = None,
         limits: Limits | None = None,
+        agents: Sequence[str] = (),
+        handoffs: Sequence[Handoff | str] = (),
+        model_settings: ModelSettings | None = None,
     ) -> None: ...
 
     @overload
@@ -140,6 +188,9 @@ class Agent(Generic[T]):
         capabilities: Sequence[Capability | Mapping[str, Any]] = (),
         retrieval: Retrieval | bool | None = None,
         limits: Limits | None = None,
+        agents: Sequence[str] = (),
+        handoffs: Sequence[Handoff | str] = (),
+        model_settings: ModelSettings | None = None,
     ) -> None: ...
 
     def __init__(
@@ -157,6 +208,9 @@ class Agent(Generic[T]):
         capabilities: Sequence[Capability | Mapping[str, Any]] = (),
         retrieval: Retrieval | bool | None = None,
         limits: Limits | None = None,
+        agents: Sequence[str] = (),
+        handoffs: Sequence[Handoff | str] = (),
+        model_settings: ModelSettings | None = None,
     ) -> None:
         """Describes an agent; `engine.register` makes it known.
 
@@ -174,6 +228,9 @@ class Agent(Generic[T]):
             capabilities: What it can do, each with its own input and output.
             retrieval: Passages of the engine's knowledge base that it is given before it is asked.
             limits: Bounds of one run.
+            agents: Names of agents that it may ask, each as a tool of that name.
+            handoffs: Agents that it may hand the conversation to.
+            model_settings: How the model is to answer.
         """
         spec: dict[str, Any] = {
             "name": name,
@@ -184,7 +241,10 @@ class Agent(Generic[T]):
             "instructions": instructions,
             "model": model,
             "tools": [each for each in tools if isinstance(each, str)],
-            "limits": dict(limits or {}),
+            "limits": _bounds(limits or {}),
+            "agents": list(agents),
+            "handoffs": [{"agent": each} if isinstance(each, str) else each for each in handoffs],
+            "model_settings": dict(model_settings or {}),
             "capabilities": [each._plain() if isinstance(each, Capability) else each for each in capabilities],
         }
         load: Callable[[Any], Any] | None = None
@@ -274,6 +334,13 @@ def agent(
 
     scope = scope_of_caller(1)
     return lambda function: FunctionAgent(name, function, description=description, _scope=scope)
+
+
+def _bounds(limits: Limits) -> dict[str, Any]:
+    plain: dict[str, Any] = dict(limits)
+    if "cost" in limits:
+        plain["cost"] = {"micros": limits["cost"].micros, "currency": limits["cost"].currency}
+    return plain
 
 
 def _shape(given: Any, owner: str) -> tuple[dict[str, Any], Callable[[Any], Any] | None]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .errors import RaptorflowError
 
     _Status = Literal["running", "paused", "completed", "failed", "cancelled"]
-    _Finish = Literal["complete", "steps", "tool_calls", "tokens", "length", "repeated_calls"]
+    _Finish = Literal["complete", "steps", "tool_calls", "tokens", "cost", "length", "repeated_calls"]
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ class Passage(_Data):
 class Outcome(_Data, Generic[T]):
     """How a run ended."""
 
-    __slots__ = ("run_id", "output", "finish", "usage", "cost", "passages")
+    __slots__ = ("run_id", "output", "finish", "usage", "cost", "passages", "agent")
 
     run_id: str
     """The run; `resume`, `history` and `cancel` take it."""
@@ -107,6 +107,8 @@ class Outcome(_Data, Generic[T]):
     """What the run cost; `None` when a price is unknown or nothing was priced."""
     passages: list[Passage]
     """The passages that a single agent was given; citations in the answer are their numbers."""
+    agent: str | None
+    """Who answered, when the agent that was asked handed the conversation over."""
 
     def __init__(
         self,
@@ -116,6 +118,7 @@ class Outcome(_Data, Generic[T]):
         usage: Usage,
         cost: Money | None,
         passages: list[Passage],
+        agent: str | None = None,
     ) -> None:
         self.run_id = run_id
         self.output = output
@@ -123,6 +126,7 @@ class Outcome(_Data, Generic[T]):
         self.usage = usage
         self.cost = cost
         self.passages = passages
+        self.agent = agent
 
     @property
     def is_complete(self) -> bool:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ._data import _Status
     from ._settings import Budgets, Layers, _Prices
+    from ._skill import SkillRegistry
     from .embedders import Embedder
 
 T = TypeVar("T")
@@ -144,6 +145,14 @@ class Engine(Asking, Spending):
         loaded = pack if isinstance(pack, Pack) else Pack.load(pack)
         self._native.install(loaded._native)
         return loaded
+
+    def install_skills(self, skills: SkillRegistry) -> None:
+        """Makes an agent of each skill known, under the skill's id; all or nothing.
+
+        Its input is a dict with the skill's inputs, or a text for the only one that is required. It works by what the
+        registry has under its id when a run begins, and a run that is resumed goes on with what it began with.
+        """
+        self._native.install_skills(skills._native)
 
     def use_knowledge(self, knowledge: KnowledgeBase) -> None:
         """Says where agents with retrieval find passages from now on."""

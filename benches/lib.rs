@@ -1,6 +1,7 @@
 //! What the benchmarks share: a Tokio runtime with a context, values of a given size, a silent model.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run has nothing to say")]
 
+pub mod canned;
 pub mod flows;
 
 use std::future::Future;

@@ -31,11 +31,18 @@ def rust() -> Path:
     return TARGET / "release" / ("peers.exe" if os.name == "nt" else "peers")
 
 
+def peer(name: str) -> Path:
+    """The release binary of another project in Rust."""
+    return FOLDER / "rust" / "release" / f"{name}-peer{'.exe' if os.name == 'nt' else ''}"
+
+
 def setup() -> None:
     """Makes the environments that are missing, and builds raptorflow as it is now."""
     for name, packages in PACKAGES.items():
         _environment(name, packages)
     _run(["cargo", "build", "--release", "-p", "raptorflow-benches", "--bin", "peers"])
+    manifest = Path(__file__).resolve().parent / "rust" / "Cargo.toml"
+    _run(["cargo", "build", "--release", "--locked", "--manifest-path", str(manifest), "--target-dir", str(FOLDER / "rust")])
     # A wheel of its own: what `cargo xtask` builds in place is not always optimized.
     _install("raptorflow", ["--force-reinstall", "--no-deps", str(ROOT / "raptorflow-py")])
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import table
-from environments import PROGRAMS, python, rust
+from environments import PROGRAMS, peer, python, rust
 from postgres import Postgres
 
 LIMIT = 900.0
@@ -39,12 +39,18 @@ WORKS = {
     "sqlite-32": Work("the same, 32 workflows at once", ("dbos", "rust", "python")),
     "postgres-16": Work("the same on PostgreSQL, 16 workflows at once", ("dbos", "rust", "python"), server=True),
     "postgres-32": Work("the same on PostgreSQL, 32 workflows at once", ("dbos", "rust", "python"), server=True),
+    "wire": Work("a call over the wire of OpenAI, the answer already there", ("rig", "rust")),
+    "turn": Work("a turn of an agent whose model does nothing", ("rig", "adk", "rust")),
+    "tool": Work("the same with a call of a tool in between", ("rig", "adk", "rust")),
+    "agents": Work("10,000 agents, and one prompt each on one thread", ("rig", "adk", "rust")),
     "chat": Work("a chat of 400 messages of 1 KiB, on disk", ("langgraph", "rust", "python")),
 }
 
 COMMANDS: dict[str, list[str | Path]] = {
     "langgraph": [python("langgraph"), PROGRAMS / "speed_langgraph.py"],
     "dbos": [python("dbos"), PROGRAMS / "speed_dbos.py"],
+    "rig": [peer("rig")],
+    "adk": [peer("adk")],
     "rust": [rust(), "speed"],
     "python": [python("raptorflow"), PROGRAMS / "speed_raptorflow.py"],
 }

@@ -2,12 +2,18 @@
 #![expect(clippy::expect_used, reason = "a measurement that cannot run has nothing to say")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks by printing")]
 
+mod agents;
 mod crash;
 mod group_commit;
 mod report;
 mod speed;
 
 use std::process::ExitCode;
+
+use raptorflow_meter::Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 const USAGE: &str = "usage: peers crash LOG DATABASE MODE STEPS | peers speed WORK ROUNDS [ADDRESS]";
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::{group_commit, report::report};
+use crate::{agents, group_commit, report::report};
 
 /// Steps of a workflow.
 const STEPS: u32 = 100;
@@ -26,6 +26,11 @@ const OURS: &str = "raptorflow, Rust";
 /// # Errors
 /// When there is none of that name, or it goes wrong.
 pub(crate) fn run(tokio: &Runtime, work: &str, rounds: usize, address: Option<&str>) -> Result<(), String> {
+    // On this thread alone, as the programs of the others.
+    let alone = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a Tokio runtime");
+    if alone.block_on(agents::run(work, rounds)).map_err(|err| format!("{err:?}"))? {
+        return Ok(());
+    }
     let measure = Measure { tokio, work, rounds };
     let done = match (work.rsplit_once('-').map(|(store, at_once)| (store, at_once.parse())), work) {
         (Some(("sqlite", Ok(at_once))), _) => measure.on_disk(at_once),

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     economics::{
-        BudgetConfig, Cap, Payer, Scope, Window,
-        books::{Books, Held, Standing, Sum, Total},
+        BudgetConfig, Cap, Scope, Window,
+        account::{Held, Places, Sum, Total},
+        books::Books,
         scope::Periods,
     },
     error::{Error, ErrorKind},
@@ -85,23 +86,28 @@ pub(super) enum No {
     NeedsApproval(Approval),
 }
 
-/// Whether a reservation fits all caps; that of the same id is out of the books already.
+/// Whether a reservation fits all caps of the accounts that it is counted in; that of the same id is out of the books
+/// already.
 pub(super) fn admit(
     config: &BudgetConfig,
     books: &Books,
-    payer: &Payer,
+    places: &Places,
     estimate: &Estimate,
     at: Timestamp,
 ) -> Result<(), No> {
     let periods = Periods::of(at);
-    for scope in payer.scopes() {
-        let standing = books.standing(&scope, periods);
-        for total in &standing.windows {
-            fits(config, &scope, total, standing.held, estimate).map_err(No::Refused)?;
+    let mut of_run = None;
+    for (scope, account) in places.iter().filter_map(|number| books.account(number)) {
+        let totals = account.totals(periods);
+        for total in &totals {
+            fits(config, scope, total, account.held, estimate).map_err(No::Refused)?;
+        }
+        if matches!(scope, Scope::Run(_)) {
+            of_run = Some((totals, account));
         }
     }
-    let Some(free) = config.approval_above else { return Ok(()) };
-    let Standing { windows: [total, ..], held, approved } = books.standing(&Scope::Run(payer.run), periods);
+    let (Some(free), Some(([total, ..], account))) = (config.approval_above, of_run) else { return Ok(()) };
+    let (held, approved) = (account.held, account.approved);
     let wanted = priced(estimate).map_err(No::Refused)?;
     let committed = i128::from(total.spent.micros).saturating_add(held.micros);
     let needed = committed.saturating_add(i128::from(wanted.micros));
@@ -193,20 +199,15 @@ fn wanted(estimate: &Estimate) -> Cap {
 }
 
 /// The alerts that what was just spent makes due, lowest first.
-pub(super) fn due_alerts(
-    config: &BudgetConfig,
-    books: &Books,
-    scopes: impl Iterator<Item = Scope>,
-    at: Timestamp,
-) -> Vec<Alert> {
+pub(super) fn due_alerts(config: &BudgetConfig, books: &Books, places: &Places, at: Timestamp) -> Vec<Alert> {
     let mut alerts = Vec::new();
     let periods = Periods::of(at);
-    for scope in scopes {
-        for Total { window, spent, told, cap } in books.standing(&scope, periods).windows {
-            let cap = cap.unwrap_or_else(|| config.cap(&scope, window));
-            for percent in
-                THRESHOLDS.into_iter().filter(|percent| *percent > told && reached(cap, spent, *percent))
-            {
+    for (scope, account) in places.iter().filter_map(|number| books.account(number)) {
+        for Total { window, spent, told, cap } in account.totals(periods) {
+            let cap = cap.unwrap_or_else(|| config.cap(scope, window));
+            let untold = THRESHOLDS.into_iter().filter(|percent| *percent > told);
+            // What has not reached a part has reached no larger one.
+            for percent in untold.take_while(|percent| reached(cap, spent, *percent)) {
                 alerts.push(Alert {
                     scope: scope.clone(),
                     window,

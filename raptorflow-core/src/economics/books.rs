@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     economics::{
-        Cap, Payer, Scope, Window,
+        Payer, Scope,
+        account::{Account, Held, Places, Standing, Sum},
         fact::{Fact, Ticket},
         scope::Periods,
     },
@@ -19,99 +20,6 @@ use crate::{
 
 /// How long a run and its agents are remembered after they last spent something.
 const KEEP_RUNS: Duration = Duration::from_secs(31 * 24 * 60 * 60);
-
-/// Money in millionths, and tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Sum {
-    pub(super) micros: i64,
-    pub(super) tokens: u64,
-}
-
-impl Sum {
-    fn add(&mut self, other: Self) {
-        self.micros = self.micros.saturating_add(other.micros);
-        self.tokens = self.tokens.saturating_add(other.tokens);
-    }
-}
-
-/// What is reserved; wide, so that what goes in comes out again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Held {
-    pub(super) micros: i128,
-    pub(super) tokens: i128,
-}
-
-/// What was spent in the period that a window was last used in, and which alert it had.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Counter {
-    period: i32,
-    spent: Sum,
-    /// The highest percentage that was told.
-    #[serde(default)]
-    told: u8,
-}
-
-/// One scope.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Account {
-    /// By window, in the order of [`Window::ALL`].
-    counters: [Counter; 3],
-    /// Caps that were set for this scope, in the same order.
-    caps: [Option<Cap>; 3],
-    /// Up to what a run was approved, in millionths.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    approved: Option<i64>,
-    last: Timestamp,
-    /// The sum of the reservations that are open; derived from them.
-    #[serde(skip)]
-    held: Held,
-}
-
-impl Account {
-    fn counter(&mut self, window: Window, periods: Periods) -> &mut Counter {
-        let [total, day, month] = &mut self.counters;
-        let counter = match window {
-            Window::Total => total,
-            Window::Day => day,
-            Window::Month => month,
-        };
-        let period = periods.at(window);
-        if counter.period != period {
-            *counter = Counter { period, ..Counter::default() };
-        }
-        counter
-    }
-
-    fn cap(&mut self, window: Window) -> &mut Option<Cap> {
-        let [total, day, month] = &mut self.caps;
-        match window {
-            Window::Total => total,
-            Window::Day => day,
-            Window::Month => month,
-        }
-    }
-}
-
-/// How a scope stands.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Standing {
-    /// In the order of [`Window::ALL`].
-    pub(super) windows: [Total; 3],
-    pub(super) held: Held,
-    /// Up to what a run was approved, in millionths.
-    pub(super) approved: Option<i64>,
-}
-
-/// What a scope spent in the present period of a window.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Total {
-    pub(super) window: Window,
-    pub(super) spent: Sum,
-    /// The highest percentage that was told of a cap.
-    pub(super) told: u8,
-    /// The cap that was set, if one was.
-    pub(super) cap: Option<Cap>,
-}
 
 /// A reservation that is open.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,11 +31,21 @@ pub(super) struct Hold {
     expires: Timestamp,
 }
 
+/// A reservation with the accounts that it is counted in.
+#[derive(Clone, Debug)]
+struct Open {
+    hold: Hold,
+    places: Places,
+}
+
 /// One change that can be taken back.
 #[derive(Debug)]
 enum Change {
-    Account(Scope, Option<Box<Account>>),
-    Hold(Ticket, Option<Arc<Hold>>),
+    /// The newest account is new.
+    Opened,
+    /// An account as it was before.
+    Account(usize, Account),
+    Hold(Ticket, Option<Open>),
     Time(Timestamp),
     Currency(Option<Currency>),
 }
@@ -141,13 +59,22 @@ impl Undo {
     pub(super) fn mark(&self) -> usize {
         self.0.len()
     }
+
+    /// Forgets what was changed, and keeps room for so many changes at most.
+    pub(super) fn clear(&mut self, room: usize) {
+        self.0.clear();
+        self.0.shrink_to(room);
+    }
 }
 
 /// The state of a ledger: a fold over its facts and nothing else.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    accounts: HashMap<Scope, Account>,
-    holds: HashMap<Ticket, Arc<Hold>>,
+    /// In the order in which they were opened: an account is looked up by its scope once, and found by its number from
+    /// then on.
+    accounts: Vec<(Scope, Account)>,
+    numbers: HashMap<Scope, usize>,
+    holds: HashMap<Ticket, Open>,
     by_id: HashMap<Arc<str>, Ticket>,
     by_expiry: BTreeSet<(Timestamp, Ticket)>,
     /// The currency of the first amount; there is no other one.
@@ -168,14 +95,16 @@ pub(super) struct Kept {
 impl Books {
     /// The books that were kept.
     pub(super) fn of(kept: Kept) -> Self {
-        let mut books = Self {
-            accounts: kept.accounts.into_iter().collect(),
-            currency: kept.currency,
-            time: kept.time,
-            ..Self::default()
-        };
+        let mut books = Self { currency: kept.currency, time: kept.time, ..Self::default() };
+        for (scope, account) in kept.accounts {
+            let number = books.number(scope, &mut Undo::default());
+            if let Some((_, new)) = books.accounts.get_mut(number) {
+                *new = account;
+            }
+        }
         for hold in kept.holds {
-            books.set_hold(hold.ticket, Some(Arc::new(hold)));
+            let places = books.places(&hold.payer, &mut Undo::default());
+            books.set_hold(hold.ticket, Some(Open { hold, places }));
         }
         books
     }
@@ -188,8 +117,8 @@ impl Books {
         };
         let accounts = self.accounts.iter().filter(|(scope, account)| active(scope, account));
         let mut kept = Kept {
-            accounts: accounts.map(|(scope, account)| (scope.clone(), account.clone())).collect(),
-            holds: self.holds.values().map(|hold| Hold::clone(hold)).collect(),
+            accounts: accounts.cloned().collect(),
+            holds: self.holds.values().map(|open| open.hold.clone()).collect(),
             currency: self.currency,
             time: self.time,
         };
@@ -214,17 +143,35 @@ impl Books {
 
     /// How a scope stands in the periods of a time; one that is not known has spent nothing.
     pub(super) fn standing(&self, scope: &Scope, periods: Periods) -> Standing {
-        // A copy, because a counter of an earlier period is empty now, and only `counter` knows.
-        let mut account = self.accounts.get(scope).cloned().unwrap_or_default();
-        let windows = Window::ALL.map(|window| {
-            let Counter { spent, told, .. } = *account.counter(window, periods);
-            Total { window, spent, told, cap: *account.cap(window) }
-        });
-        Standing { windows, held: account.held, approved: account.approved }
+        let number = self.numbers.get(scope).copied();
+        let account =
+            number.and_then(|number| self.account(number)).map_or_else(Account::default, |(_, it)| *it);
+        account.standing(periods)
+    }
+
+    /// An account by its number, with its scope.
+    pub(super) fn account(&self, number: usize) -> Option<&(Scope, Account)> {
+        self.accounts.get(number)
     }
 
     pub(super) fn is_open(&self, ticket: Ticket) -> bool {
         self.holds.contains_key(&ticket)
+    }
+
+    /// The accounts that a payer's calls are counted in, outermost first; those that there were not are opened.
+    pub(super) fn places(&mut self, payer: &Payer, undo: &mut Undo) -> Places {
+        let mut places = Places::default();
+        for scope in payer.scopes() {
+            places.push(self.number(scope, undo));
+        }
+        places
+    }
+
+    /// The account of one scope, where there is one.
+    pub(super) fn place(&self, scope: &Scope) -> Places {
+        let mut places = Places::default();
+        self.numbers.get(scope).into_iter().for_each(|number| places.push(*number));
+        places
     }
 
     /// Lets the clock of the ledger reach a time, and reservations go that have expired by then.
@@ -242,6 +189,17 @@ impl Books {
 
     /// Adds a fact; what cannot be recorded after all is taken back with what `undo` gets.
     pub(super) fn apply(&mut self, at: Timestamp, fact: &Fact, undo: &mut Undo) {
+        self.apply_in(None, at, fact, undo);
+    }
+
+    /// The same for a fact of a payer whose accounts are known; gives those of the fact's payer, where it has one.
+    pub(super) fn apply_in(
+        &mut self,
+        known: Option<Places>,
+        at: Timestamp,
+        fact: &Fact,
+        undo: &mut Undo,
+    ) -> Places {
         self.advance(at, undo);
         match fact {
             Fact::Reserved { ticket, id, payer, amount, tokens, expires, model: _ } => {
@@ -255,35 +213,41 @@ impl Books {
                     sum,
                     expires: *expires,
                 };
-                for scope in payer.scopes() {
-                    self.change_account(scope, undo, |account| account.last = at);
+                let places = known.unwrap_or_else(|| self.places(payer, undo));
+                for number in places.iter() {
+                    self.change_account(number, undo, |account| account.last = at);
                 }
-                self.change_hold(*ticket, Some(Arc::new(hold)), undo);
+                self.change_hold(*ticket, Some(Open { hold, places: places.clone() }), undo);
+                return places;
             }
             Fact::Settled { ticket, spending } => {
                 self.know_currency(spending.cost, undo);
-                self.change_hold(*ticket, None, undo);
+                let open = self.change_hold(*ticket, None, undo);
+                let known =
+                    open.filter(|open| open.hold.payer == spending.payer).map(|open| open.places.clone());
+                let places = match known {
+                    Some(places) => places,
+                    None => self.places(&spending.payer, undo),
+                };
                 let micros = spending.cost.map_or(0, |cost| cost.micros);
                 let sum = Sum { micros, tokens: spending.usage.total_tokens() };
                 let periods = Periods::of(at);
-                for scope in spending.payer.scopes() {
-                    self.change_account(scope, undo, |account| {
-                        for window in Window::ALL {
-                            account.counter(window, periods).spent.add(sum);
-                        }
-                        account.last = at;
-                    });
+                for number in places.iter() {
+                    self.change_account(number, undo, |account| account.spend(sum, periods, at));
                 }
+                return places;
             }
-            Fact::Released { ticket } => self.change_hold(*ticket, None, undo),
+            Fact::Released { ticket } => {
+                self.change_hold(*ticket, None, undo);
+            }
             Fact::Alerted { scope, window, percent } => {
-                self.change_account(scope.clone(), undo, |account| {
+                self.change_scope(scope, undo, |account| {
                     account.counter(*window, Periods::of(at)).told = *percent;
                 });
             }
             Fact::CapSet { scope, window, cap } => {
                 self.know_currency(cap.money, undo);
-                self.change_account(scope.clone(), undo, |account| {
+                self.change_scope(scope, undo, |account| {
                     *account.cap(*window) = Some(*cap);
                     // What was told was told of another cap.
                     account.counter(*window, Periods::of(at)).told = 0;
@@ -292,7 +256,7 @@ impl Books {
             }
             Fact::Approved { run, up_to } => {
                 self.know_currency(Some(*up_to), undo);
-                self.change_account(Scope::Run(*run), undo, |account| {
+                self.change_scope(&Scope::Run(*run), undo, |account| {
                     account.approved = Some(up_to.micros);
                     account.last = at;
                 });
@@ -300,14 +264,23 @@ impl Books {
             // What replaces the books as a whole, or ends them, is the ledger's to do.
             Fact::Opened { .. } | Fact::Closed { .. } => {}
         }
+        Places::default()
     }
 
     /// Takes back what was done since a mark.
     pub(super) fn take_back(&mut self, undo: &mut Undo, mark: usize) {
         while undo.0.len() > mark {
             match undo.0.pop() {
-                Some(Change::Account(scope, Some(before))) => drop(self.accounts.insert(scope, *before)),
-                Some(Change::Account(scope, None)) => drop(self.accounts.remove(&scope)),
+                Some(Change::Opened) => {
+                    if let Some((scope, _)) = self.accounts.pop() {
+                        self.numbers.remove(&scope);
+                    }
+                }
+                Some(Change::Account(number, before)) => {
+                    if let Some((_, account)) = self.accounts.get_mut(number) {
+                        *account = before;
+                    }
+                }
                 Some(Change::Hold(ticket, before)) => drop(self.set_hold(ticket, before)),
                 Some(Change::Time(before)) => self.time = before,
                 Some(Change::Currency(before)) => self.currency = before,
@@ -330,41 +303,70 @@ impl Books {
         }
     }
 
-    fn change_account(&mut self, scope: Scope, undo: &mut Undo, change: impl FnOnce(&mut Account)) {
-        let before = self.accounts.get(&scope).cloned().map(Box::new);
-        undo.0.push(Change::Account(scope.clone(), before));
-        change(self.accounts.entry(scope).or_default());
+    /// The number of a scope's account, which is opened when there is none.
+    fn number(&mut self, scope: Scope, undo: &mut Undo) -> usize {
+        if let Some(number) = self.numbers.get(&scope) {
+            return *number;
+        }
+        let number = self.accounts.len();
+        undo.0.push(Change::Opened);
+        self.numbers.insert(scope.clone(), number);
+        self.accounts.push((scope, Account::default()));
+        number
     }
 
-    fn change_hold(&mut self, ticket: Ticket, hold: Option<Arc<Hold>>, undo: &mut Undo) {
+    fn change_scope(&mut self, scope: &Scope, undo: &mut Undo, change: impl FnOnce(&mut Account)) {
+        let number = self.number(scope.clone(), undo);
+        self.change_account(number, undo, change);
+    }
+
+    fn change_account(&mut self, number: usize, undo: &mut Undo, change: impl FnOnce(&mut Account)) {
+        if let Some((_, account)) = self.accounts.get_mut(number) {
+            undo.0.push(Change::Account(number, *account));
+            change(account);
+        }
+    }
+
+    /// Sets or removes a reservation and gives the one before.
+    fn change_hold<'u>(
+        &mut self,
+        ticket: Ticket,
+        hold: Option<Open>,
+        undo: &'u mut Undo,
+    ) -> Option<&'u Open> {
         let before = self.set_hold(ticket, hold);
         undo.0.push(Change::Hold(ticket, before));
+        match undo.0.last() {
+            Some(Change::Hold(_, before)) => before.as_ref(),
+            _ => None,
+        }
     }
 
     /// Sets or removes a reservation, with all that is derived from it, and gives the one before.
-    fn set_hold(&mut self, ticket: Ticket, hold: Option<Arc<Hold>>) -> Option<Arc<Hold>> {
+    fn set_hold(&mut self, ticket: Ticket, open: Option<Open>) -> Option<Open> {
         let before = self.holds.remove(&ticket);
-        if let Some(before) = &before {
-            self.by_expiry.remove(&(before.expires, ticket));
-            if self.by_id.get(&before.id) == Some(&ticket) {
-                self.by_id.remove(&before.id);
+        if let Some(Open { hold, places }) = &before {
+            self.by_expiry.remove(&(hold.expires, ticket));
+            if self.by_id.get(&hold.id) == Some(&ticket) {
+                self.by_id.remove(&hold.id);
             }
-            self.add_held(before, -1);
+            self.add_held(places, hold.sum, -1);
         }
-        if let Some(hold) = hold {
-            self.by_expiry.insert((hold.expires, ticket));
-            self.by_id.insert(Arc::clone(&hold.id), ticket);
-            self.add_held(&hold, 1);
-            self.holds.insert(ticket, hold);
+        if let Some(open) = open {
+            self.by_expiry.insert((open.hold.expires, ticket));
+            self.by_id.insert(Arc::clone(&open.hold.id), ticket);
+            self.add_held(&open.places, open.hold.sum, 1);
+            self.holds.insert(ticket, open);
         }
         before
     }
 
-    fn add_held(&mut self, hold: &Hold, sign: i128) {
-        for scope in hold.payer.scopes() {
-            let held = &mut self.accounts.entry(scope).or_default().held;
-            held.micros += sign * i128::from(hold.sum.micros);
-            held.tokens += sign * i128::from(hold.sum.tokens);
+    fn add_held(&mut self, places: &Places, sum: Sum, sign: i128) {
+        for number in places.iter() {
+            if let Some((_, account)) = self.accounts.get_mut(number) {
+                account.held.micros += sign * i128::from(sum.micros);
+                account.held.tokens += sign * i128::from(sum.tokens);
+            }
         }
     }
 }

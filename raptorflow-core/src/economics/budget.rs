@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     economics::{
@@ -126,17 +127,34 @@ impl Budgets {
     /// # Cancellation
     /// What a dropped future has reserved is free again when it expires.
     pub async fn reserve(&self, ctx: &Context, estimate: Estimate) -> Result<Decision> {
+        self.reserve_as(ctx, ctx.now(), ctx.idempotency_key(), estimate).await
+    }
+
+    /// The same at a time that the caller has just read, with an id of the caller's own or a new one.
+    pub(crate) async fn reserve_as(
+        &self,
+        ctx: &Context,
+        now: Timestamp,
+        id: Option<&str>,
+        estimate: Estimate,
+    ) -> Result<Decision> {
         if let Some(money) = estimate.money {
             check_money("budget.reserve", self.0.config.currency, money)
                 .map_err(|err| err.with("model", &estimate.model))?;
         }
         fits_request(&self.0.config, &estimate)?;
-        let ticket = Ticket(*ctx.runtime().ids().event().as_uuid());
-        let id = ctx.idempotency_key().map_or_else(|| Arc::from(ticket.0.to_string()), Arc::from);
+        let ticket = Ticket(*ctx.runtime().ids().event_at(now).as_uuid());
+        let id = id.map_or_else(|| own_id(ticket), Arc::from);
         let attempt = Arc::new(Attempt::new(ticket, id, Payer::of(ctx), estimate));
         let desk = self.desk(ctx.tenant());
-        let asked = desk.ask(Want::Reserve(Arc::clone(&attempt)));
-        match ctx.bound("budget.reserve", asked).await?? {
+        let want = Want::Reserve(Arc::clone(&attempt));
+        let at_once = if ctx.cancel().is_cancelled() { None } else { desk.at_once(&want) };
+        let answer = match at_once {
+            Some(answer) => answer?,
+            // In a box, so that those are small who do not wait.
+            None => Box::pin(ctx.bound("budget.reserve", desk.queued(want))).await??,
+        };
+        match answer {
             Answer::Reserved { expires } => Ok(Decision::Reserved(Reservation { desk, attempt, expires })),
             Answer::NeedsApproval(approval) => Ok(Decision::NeedsApproval(approval)),
             _ => Err(crossed()),
@@ -308,6 +326,17 @@ impl Reservation {
         self.end(Want::Settle(Arc::clone(&self.attempt), Actual { model, usage, cost })).await
     }
 
+    /// [`Reservation::settle_as`] where that needs no waiting; `false` when it does or fails, and then it is not
+    /// settled.
+    pub(crate) fn settle_at_once(&self, model: &Arc<str>, usage: Option<Usage>, cost: Option<Money>) -> bool {
+        if cost.is_some_and(|cost| check_money("budget.settle", self.desk.currency(), cost).is_err()) {
+            return false;
+        }
+        let actual = Actual { model: Some(Arc::clone(model)), usage, cost };
+        let want = Want::Settle(Arc::clone(&self.attempt), actual);
+        matches!(self.desk.at_once(&want), Some(Ok(Answer::Done { .. })))
+    }
+
     /// Gives back what was set aside: the call was not made.
     ///
     /// # Errors
@@ -382,6 +411,11 @@ impl Balance {
             approved: standing.approved.map(|micros| Money::new(micros, config.currency)),
         }
     }
+}
+
+/// The id of a reservation to which nobody gave one.
+fn own_id(Ticket(ticket): Ticket) -> Arc<str> {
+    Arc::from(&*ticket.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 fn crossed() -> Error {

@@ -7,13 +7,13 @@ use std::{
 };
 
 use futures_util::poll;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
     economics::{
         Alert, BudgetConfig,
         ledger::Ledger,
-        work::{Answer, Op, Want, carry_out},
+        work::{Answer, Draft, Op, Want, at_once, carry_out},
     },
     error::{Error, ErrorKind, Result},
     runtime::Runtime,
@@ -34,15 +34,16 @@ pub(super) struct Desk {
     config: Arc<BudgetConfig>,
     tell: Option<Tell>,
     room: Semaphore,
-    queue: Mutex<Queue>,
-    ledger: AsyncMutex<Ledger>,
+    state: Mutex<State>,
 }
 
-#[derive(Default)]
-struct Queue {
+struct State {
+    /// Only there while a task works.
     ops: VecDeque<Op>,
-    /// Whether a task carries out what is queued.
-    working: bool,
+    /// `None` while a task carries out what is queued.
+    ledger: Option<Box<Ledger>>,
+    /// Where what needs no waiting is decided.
+    draft: Draft,
 }
 
 impl Desk {
@@ -53,8 +54,9 @@ impl Desk {
         config: Arc<BudgetConfig>,
         tell: Option<Tell>,
     ) -> Self {
-        let ledger = AsyncMutex::new(Ledger::new(&runtime, storage, &tenant));
-        Self { tenant, runtime, config, tell, room: Semaphore::new(ROOM), queue: Mutex::default(), ledger }
+        let ledger = Some(Box::new(Ledger::new(&runtime, storage, &tenant)));
+        let state = Mutex::new(State { ops: VecDeque::new(), ledger, draft: Draft::default() });
+        Self { tenant, runtime, config, tell, room: Semaphore::new(ROOM), state }
     }
 
     /// The currency of the budgets.
@@ -62,21 +64,40 @@ impl Desk {
         self.config.currency
     }
 
-    /// Queues a want and waits for what comes of it.
+    /// Carries out what needs no waiting, as with a ledger in memory, when no task works; else `None`, and nothing has
+    /// happened.
+    pub(super) fn at_once(&self, want: &Want) -> Option<Result<Answer>> {
+        let State { ledger, draft, .. } = &mut *self.state();
+        at_once(ledger.as_mut()?, &self.config, draft, want)
+    }
+
+    /// Carries out a want, at once or when its turn comes.
     ///
     /// # Cancellation
     /// What was queued is carried out all the same.
     pub(super) async fn ask(self: &Arc<Self>, want: Want) -> Result<Answer> {
+        match self.at_once(&want) {
+            Some(answer) => answer,
+            // In a box, so that those are small who do not wait.
+            None => Box::pin(self.queued(want)).await,
+        }
+    }
+
+    /// Queues a want and waits for what comes of it.
+    ///
+    /// # Cancellation
+    /// What was queued is carried out all the same.
+    pub(super) async fn queued(self: &Arc<Self>, want: Want) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
         // Held until the answer is there, so that the queue is bounded.
         let _room = self.room.acquire().await.map_err(|_| stopped())?;
-        let begin = {
-            let mut queue = self.queue();
-            queue.ops.push_back(Op { want, reply });
-            !std::mem::replace(&mut queue.working, true)
+        let ledger = {
+            let mut state = self.state();
+            state.ops.push_back(Op { want, reply });
+            state.ledger.take()
         };
-        if begin {
-            let mut work = Box::pin(Working { desk: Arc::clone(self), done: false }.run());
+        if let Some(ledger) = ledger {
+            let mut work = Box::pin(Working { desk: Arc::clone(self), ledger: Some(ledger) }.run());
             // A ledger in memory is written before this comes back; one that takes time gets a task, so that what was
             // queued is carried out also when this caller goes away.
             if poll!(&mut work).is_pending() {
@@ -87,32 +108,35 @@ impl Desk {
     }
 
     // A std mutex: no await happens while it is held.
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Desk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Desk").field("waiting", &self.queue().ops.len()).finish_non_exhaustive()
+        f.debug_struct("Desk").field("waiting", &self.state().ops.len()).finish_non_exhaustive()
     }
 }
 
 /// The task of a desk; it ends when nothing is queued.
 struct Working {
     desk: Arc<Desk>,
-    done: bool,
+    /// `None` when the work is done.
+    ledger: Option<Box<Ledger>>,
 }
 
 impl Working {
     async fn run(mut self) {
         let desk = Arc::clone(&self.desk);
-        while let Some(ops) = self.next() {
-            let alerts = carry_out(&mut *desk.ledger.lock().await, &desk.config, ops).await;
+        while let Some(ops) = self.next()
+            && let Some(ledger) = &mut self.ledger
+        {
+            let alerts = carry_out(ledger, &desk.config, ops).await;
             if let Some(tell) = &desk.tell {
                 alerts.iter().for_each(|alert| tell(&desk.tenant, alert));
             }
-            if !desk.queue().ops.is_empty() {
+            if !desk.state().ops.is_empty() {
                 // So that nobody works for all others without end while his own answer is there.
                 tokio::task::yield_now().await;
             }
@@ -121,13 +145,12 @@ impl Working {
 
     /// What is queued, a batch at most; `None` when there is nothing, and then the work is done.
     fn next(&mut self) -> Option<Vec<Op>> {
-        let mut queue = self.desk.queue();
-        let count = queue.ops.len().min(BATCH);
+        let mut state = self.desk.state();
+        let count = state.ops.len().min(BATCH);
         if count > 0 {
-            return Some(queue.ops.drain(..count).collect());
+            return Some(state.ops.drain(..count).collect());
         }
-        queue.working = false;
-        self.done = true;
+        state.ledger = self.ledger.take();
         None
     }
 }
@@ -135,10 +158,10 @@ impl Working {
 impl Drop for Working {
     /// Stopped before its end, with its runtime: whoever waits is told, and the next want begins again.
     fn drop(&mut self) {
-        if !self.done {
-            let mut queue = self.desk.queue();
-            queue.ops.clear();
-            queue.working = false;
+        if let Some(ledger) = self.ledger.take() {
+            let mut state = self.desk.state();
+            state.ops.clear();
+            state.ledger = Some(ledger);
         }
     }
 }

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    economics::{Cap, Payer, Scope, Window, books::Kept},
+    economics::{Cap, Payer, Scope, Window, books::Kept, written::write},
     error::{Error, ErrorKind, Result},
     storage::Record,
     types::{Money, RunId, Timestamp, Usage},
 };
 
 /// The version of what is stored; another one is refused.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// One attempt to spend: a reservation has one, and another has another one even under the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,20 +93,13 @@ pub(super) struct Entry {
     pub(super) fact: Fact,
 }
 
+/// The records of some facts.
 pub(super) fn encode(at: Timestamp, facts: &[Fact]) -> Result<Vec<Bytes>> {
-    /// As [`Entry`], of a fact that somebody else keeps.
-    #[derive(Serialize)]
-    struct Written<'a> {
-        version: u32,
-        at: Timestamp,
-        #[serde(flatten)]
-        fact: &'a Fact,
-    }
+    let mut buffer = Vec::new();
     let record = |fact: &Fact| {
-        serde_json::to_vec(&Written { version: VERSION, at, fact }).map(Bytes::from).map_err(|err| {
-            Error::new(ErrorKind::Internal, "ledger.encode", "a fact cannot be written as JSON")
-                .caused_by(err)
-        })
+        buffer.clear();
+        write(&mut buffer, at, fact)?;
+        Ok(Bytes::copy_from_slice(&buffer))
     };
     facts.iter().map(record).collect()
 }

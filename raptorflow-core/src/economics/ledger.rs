@@ -1,6 +1,6 @@
 //! `Ledger`: the append-only facts of one tenant in the store, a stream a month, and the books over them.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use crate::{
         books::{Books, Kept, Undo},
         fact::{Entry, Fact, Ticket, decode, encode},
         scope::{month_name, month_number},
+        written::write,
     },
     error::{Error, ErrorKind, Result, Retry},
     runtime::{Context, Runtime},
@@ -28,6 +29,8 @@ const SUMMARY: &str = "ledger/summary";
 pub(super) const PAGE: usize = 512;
 /// How many facts there are between two summaries, at least.
 const SUMMARIZE: u64 = 1024;
+/// How many bytes the buffer for facts has room for between two of them.
+const ROOM: usize = 4096;
 /// How often an append is tried that others got ahead of.
 pub(super) const ATTEMPTS: usize = 256;
 
@@ -50,6 +53,8 @@ struct Summary {
 #[derive(Clone, Debug)]
 enum Last {
     Record(Bytes),
+    /// Its bytes in a buffer that is used again.
+    Copy(Vec<u8>),
     /// As a summary has it.
     Digest(Digest),
 }
@@ -58,6 +63,7 @@ impl Last {
     fn is(&self, data: &Bytes) -> bool {
         match self {
             Self::Record(record) => record == data,
+            Self::Copy(copy) => data == copy,
             Self::Digest(digest) => Digest::of(data) == *digest,
         }
     }
@@ -65,6 +71,7 @@ impl Last {
     fn digest(&self) -> Digest {
         match self {
             Self::Record(record) => Digest::of(record),
+            Self::Copy(copy) => Digest::of(copy),
             Self::Digest(digest) => *digest,
         }
     }
@@ -98,6 +105,8 @@ pub(super) struct Ledger {
     unsummarized: u64,
     /// The ledger's time at a reading of the clock that never goes back.
     anchor: (Timestamp, Duration),
+    /// Where a fact is written that is recorded at once.
+    buffer: Vec<u8>,
 }
 
 impl Ledger {
@@ -115,7 +124,41 @@ impl Ledger {
             next: None,
             unsummarized: 0,
             anchor,
+            buffer: Vec::new(),
         }
+    }
+
+    /// The time, when a fact can be recorded now without waiting for anything: not when the ledger is not loaded, a
+    /// month has begun, or a summary is due.
+    pub(super) fn ready(&mut self) -> Option<Timestamp> {
+        if self.stream.is_empty() || self.next.is_some() || self.unsummarized >= self.enough() {
+            return None;
+        }
+        let at = self.now();
+        (self.month == Some(month_number(at))).then_some(at)
+    }
+
+    /// Appends a fact that was applied to the books, where the store is one that does not wait; `false` when nothing
+    /// is written, for whatever reason.
+    pub(super) fn append_at_once(&mut self, at: Timestamp, fact: &Fact) -> bool {
+        self.buffer.clear();
+        self.buffer.shrink_to(ROOM);
+        if write(&mut self.buffer, at, fact).is_err() {
+            return false;
+        }
+        let record = Bytes::copy_from_slice(&self.buffer);
+        let Some(Ok(length)) = self.storage.append_at_once(&self.ctx, &self.stream, self.length, record)
+        else {
+            return false;
+        };
+        self.length = length;
+        self.unsummarized += 1;
+        // The buffer before becomes the next one.
+        match &mut self.last {
+            Some(Last::Copy(last)) => mem::swap(last, &mut self.buffer),
+            last => *last = Some(Last::Copy(mem::take(&mut self.buffer))),
+        }
+        true
     }
 
     /// The clock of the ledger: that of the process, but never before a fact, and never standing still when that of
@@ -282,8 +325,7 @@ impl Ledger {
             }
         };
         let last = records.last().cloned().map(Last::Record);
-        let append =
-            Append { expected: Some(self.length), records: records.clone(), ..Append::to(&self.stream) };
+        let append = Append { expected: Some(self.length), records, ..Append::to(&self.stream) };
         let err = match self.storage.append(&self.ctx, append).await {
             Ok(length) => {
                 (self.length, self.last) = (length, last.or_else(|| self.last.take()));
@@ -301,9 +343,12 @@ impl Ledger {
             };
         }
         // Whether it was written is what the stream says.
-        let found = self.storage.read(&self.ctx, &place.stream, place.from, records.len()).await;
+        let found = self.storage.read(&self.ctx, &place.stream, place.from, facts.len()).await;
+        let same = |found: &[Record]| {
+            encode(at, facts).is_ok_and(|wanted| found.iter().map(|record| &record.data).eq(&wanted))
+        };
         match found {
-            Ok(found) if found.iter().map(|record| &record.data).eq(&records) => match self.sync().await {
+            Ok(found) if same(&found) => match self.sync().await {
                 Ok(()) => Appended::Written,
                 // It is written; what is not read yet will be.
                 Err(_) => Appended::Failed(err, Some(place)),
@@ -336,10 +381,14 @@ impl Ledger {
         }
     }
 
+    /// How many facts are enough for a summary.
+    fn enough(&self) -> u64 {
+        SUMMARIZE.max(self.books.size() as u64)
+    }
+
     /// Keeps a summary when there are enough facts since the last one; the more there is to write, the fewer.
     pub(super) async fn summarize(&mut self) {
-        let enough = SUMMARIZE.max(self.books.size() as u64);
-        let Some(last) = self.last.as_ref().filter(|_| self.unsummarized >= enough) else { return };
+        let Some(last) = self.last.as_ref().filter(|_| self.unsummarized >= self.enough()) else { return };
         let (stream, last) = (self.stream.clone(), last.digest());
         let summary = Summary { stream, length: self.length, last, books: self.books.kept() };
         self.unsummarized = 0;

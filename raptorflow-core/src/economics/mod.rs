@@ -8,6 +8,7 @@
 //! The ledger is append-only, a stream a month and tenant; what is spent, reserved, capped and told is a fold over it.
 //! An append has the expected length of the stream, so that two processes never decide over the same balance.
 
+mod account;
 mod admit;
 mod books;
 mod budget;
@@ -25,11 +26,13 @@ mod scope;
 #[cfg(feature = "testing")]
 mod tests;
 mod work;
+mod written;
 
 pub use admit::{Alert, Approval, Estimate};
 pub use budget::{Amount, Balance, Budgets, Decision, Reservation, Spent};
 pub use config::BudgetConfig;
 pub use fact::Spending;
+pub(crate) use predict::predict_high;
 pub use predict::{Confidence, Expected, Prediction, Workload, predict, text_tokens};
 pub use price::{Price, PriceBook, PriceEntry};
 pub use report::{Anomaly, UsageFilter, UsageReport, UsageSum};

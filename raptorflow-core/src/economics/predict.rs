@@ -100,18 +100,33 @@ pub struct Prediction {
 /// ```
 #[must_use]
 pub fn predict(book: &PriceBook, model: &str, work: &Workload, at: Timestamp) -> Prediction {
-    let retries =
-        if work.retry_rate.is_finite() { work.retry_rate.clamp(0.0, MOST_RETRIES) } else { MOST_RETRIES };
-    let longest =
-        work.max_output_tokens.unwrap_or(work.output_tokens.saturating_mul(2)).max(work.output_tokens);
-    let expected = |usage: Usage| Expected { usage, money: book.cost(model, &usage, at) };
-    let priced = book.price(model, at).is_some();
+    let retries = retries(work);
+    let price = book.price(model, at);
+    let expected = |usage: Usage| Expected { usage, money: price.map(|price| price.of(&usage)) };
     Prediction {
         low: expected(Usage::new(work.input_tokens, work.output_tokens / 2)),
         expected: expected(rounds(work, work.output_tokens, retries)),
-        high: expected(rounds(work, longest, (retries * 2.0).min(MOST_RETRIES))),
-        confidence: confidence(work, retries, priced),
+        high: expected(most(work, retries)),
+        confidence: confidence(work, retries, price.is_some()),
     }
+}
+
+/// Only the high end of what [`predict`] says.
+pub(crate) fn predict_high(book: &PriceBook, model: &str, work: &Workload, at: Timestamp) -> Expected {
+    let usage = most(work, retries(work));
+    Expected { usage, money: book.cost(model, &usage, at) }
+}
+
+/// Which part of the calls is made again.
+fn retries(work: &Workload) -> f64 {
+    if work.retry_rate.is_finite() { work.retry_rate.clamp(0.0, MOST_RETRIES) } else { MOST_RETRIES }
+}
+
+/// The most tokens that are expected.
+fn most(work: &Workload, retries: f64) -> Usage {
+    let longest =
+        work.max_output_tokens.unwrap_or(work.output_tokens.saturating_mul(2)).max(work.output_tokens);
+    rounds(work, longest, (retries * 2.0).min(MOST_RETRIES))
 }
 
 /// The tokens of all rounds: each sends the first request with all answers so far.

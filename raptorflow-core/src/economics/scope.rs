@@ -254,6 +254,9 @@ pub(super) fn month_number(at: Timestamp) -> i32 {
 
 /// Year, month from 1 and day from 1, in UTC; times beyond the years -9999 to 9999 are those of 1970.
 pub(super) fn date(at: Timestamp) -> (i32, i32, i32) {
+    if let Some((year, month, day)) = at.date() {
+        return (year.into(), month.into(), day.into());
+    }
     let time = jiff::Timestamp::from_microsecond(at.as_micros()).unwrap_or_default();
     let date = jiff::tz::Offset::UTC.to_datetime(time).date();
     (i32::from(date.year()), i32::from(date.month()), i32::from(date.day()))

@@ -1,17 +1,15 @@
 //! What callers want of a ledger, decided together and appended at once.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::{
     economics::{
         Alert, Approval, BudgetConfig, Cap, Estimate, Payer, Scope, Spending, Window,
+        account::{self, Held, Places, Sum},
         admit::{No, admit, due_alerts},
-        books::{self, Held, Sum, Undo},
+        books::Undo,
         fact::{Fact, Ticket},
         ledger::{ATTEMPTS, Appended, Ledger, Place, outrun},
         scope::Periods,
@@ -75,7 +73,7 @@ pub(super) enum Answer {
     Reserved { expires: Timestamp },
     NeedsApproval(Approval),
     Done { alerts: Vec<Alert> },
-    Standing(Standing),
+    Standing(Box<Standing>),
 }
 
 /// How a scope stands.
@@ -95,15 +93,63 @@ pub(super) struct Op {
     pub(super) reply: oneshot::Sender<Result<Answer>>,
 }
 
+/// How many changes a draft that is kept has room for, and how many facts.
+const KEPT: usize = 64;
+
 /// What was decided and is not recorded yet.
-#[derive(Default)]
-struct Draft {
+#[derive(Debug, Default)]
+pub(super) struct Draft {
     undo: Undo,
     facts: Vec<Fact>,
     answers: Vec<Result<Answer>>,
     /// Attempts that end with this draft, so that nothing ends twice in it.
-    ended: HashSet<Ticket>,
+    ended: Vec<Ticket>,
     refused: bool,
+}
+
+impl Draft {
+    /// Forgets all of it; what one want leaves is kept for the next, and no more than that.
+    fn clear(&mut self) {
+        let Self { undo, facts, answers, ended, refused } = self;
+        undo.clear(KEPT);
+        facts.clear();
+        facts.shrink_to(KEPT);
+        answers.clear();
+        ended.clear();
+        *refused = false;
+    }
+}
+
+/// Decides one want and records what comes of it, where that needs no waiting and nobody is to be told; `None` when
+/// it does, and then nothing has happened.
+///
+/// What is refused needs waiting: others may have released something, or raised the cap.
+pub(super) fn at_once(
+    ledger: &mut Ledger,
+    config: &BudgetConfig,
+    draft: &mut Draft,
+    want: &Want,
+) -> Option<Result<Answer>> {
+    if matches!(want, Want::Read(_)) || is_doubtful(want) {
+        return None;
+    }
+    let at = ledger.ready()?;
+    ledger.books.advance(at, &mut draft.undo);
+    let answer = decide(ledger, config, draft, want, at);
+    let done = match draft.facts.as_slice() {
+        // Such as a release of what has expired.
+        [] => !draft.refused,
+        [fact] => ledger.append_at_once(at, fact),
+        // An alert, which is told in its order.
+        _ => false,
+    };
+    if done {
+        ended(want);
+    } else {
+        ledger.books.take_back(&mut draft.undo, 0);
+    }
+    draft.clear();
+    done.then_some(answer)
 }
 
 /// Carries out what was queued together: one append for all of it.
@@ -134,7 +180,7 @@ async fn decide_and_append(
 ) -> Result<Vec<Result<Answer>>> {
     ledger.load().await?;
     let reads = ops.iter().any(|op| matches!(op.want, Want::Read(_)));
-    let mut fresh = reads || ops.iter().any(|op| doubt(&op.want).is_some());
+    let mut fresh = reads || ops.iter().any(|op| is_doubtful(&op.want));
     if fresh {
         ledger.sync().await?;
     }
@@ -189,6 +235,10 @@ fn doubt(want: &Want) -> Option<(&Arc<Attempt>, Place)> {
     }
 }
 
+fn is_doubtful(want: &Want) -> bool {
+    matches!(want, Want::Settle(attempt, _) if matches!(*attempt.status(), Status::Doubtful(_)))
+}
+
 /// Looks whether what was to be settled before is settled.
 async fn settle_doubts(ledger: &Ledger, ops: &[Op]) -> Result<()> {
     for op in ops {
@@ -231,13 +281,13 @@ fn decide(
                 return Ok(Answer::Done { alerts: Vec::new() });
             }
             let spending = spending(attempt, actual.clone(), at);
-            let scopes: Vec<Scope> = spending.payer.scopes().collect();
-            record(ledger, draft, at, Fact::Settled { ticket: attempt.ticket, spending });
-            Ok(Answer::Done { alerts: alert(ledger, config, draft, scopes, at) })
+            let fact = Fact::Settled { ticket: attempt.ticket, spending };
+            let places = record(ledger, draft, at, fact, None);
+            Ok(Answer::Done { alerts: alert(ledger, config, draft, &places, at) })
         }
         Want::Release(attempt) => {
             if end(draft, attempt) && ledger.books.is_open(attempt.ticket) {
-                record(ledger, draft, at, Fact::Released { ticket: attempt.ticket });
+                record(ledger, draft, at, Fact::Released { ticket: attempt.ticket }, None);
             }
             Ok(Answer::Done { alerts: Vec::new() })
         }
@@ -248,17 +298,19 @@ fn decide(
                 Window::Day => day,
                 Window::Month => month,
             };
-            record(ledger, draft, at, Fact::CapSet { scope: scope.clone(), window: *window, cap: *cap });
-            let mut alerts = alert(ledger, config, draft, vec![scope.clone()], at);
+            let fact = Fact::CapSet { scope: scope.clone(), window: *window, cap: *cap };
+            record(ledger, draft, at, fact, None);
+            let place = ledger.books.place(scope);
+            let mut alerts = alert(ledger, config, draft, &place, at);
             // What was told of the old cap is not told again of the new one.
             alerts.retain(|alert| alert.percent > before);
             Ok(Answer::Done { alerts })
         }
         Want::Approve { run, up_to } => {
-            record(ledger, draft, at, Fact::Approved { run: *run, up_to: *up_to });
+            record(ledger, draft, at, Fact::Approved { run: *run, up_to: *up_to }, None);
             Ok(Answer::Done { alerts: Vec::new() })
         }
-        Want::Read(scope) => Ok(Answer::Standing(standing(ledger, config, scope, at))),
+        Want::Read(scope) => Ok(Answer::Standing(Box::new(standing(ledger, config, scope, at)))),
     }
 }
 
@@ -281,7 +333,8 @@ fn reserve(
     // The reservation of the same id makes room for this one, unless this one is refused.
     let mark = draft.undo.mark();
     ledger.books.withdraw(&attempt.id, &mut draft.undo);
-    match admit(config, &ledger.books, &attempt.payer, &attempt.estimate, at) {
+    let places = ledger.books.places(&attempt.payer, &mut draft.undo);
+    match admit(config, &ledger.books, &places, &attempt.estimate, at) {
         Ok(()) => {
             let fact = Fact::Reserved {
                 ticket: attempt.ticket,
@@ -292,7 +345,7 @@ fn reserve(
                 tokens: attempt.estimate.tokens,
                 expires,
             };
-            record(ledger, draft, at, fact);
+            record(ledger, draft, at, fact, Some(places));
             Ok(Answer::Reserved { expires })
         }
         Err(no) => {
@@ -308,7 +361,11 @@ fn reserve(
 
 /// Whether an attempt is still to be ended, which happens once.
 fn end(draft: &mut Draft, attempt: &Attempt) -> bool {
-    *attempt.status() != Status::Ended && draft.ended.insert(attempt.ticket)
+    let open = *attempt.status() != Status::Ended && !draft.ended.contains(&attempt.ticket);
+    if open {
+        draft.ended.push(attempt.ticket);
+    }
+    open
 }
 
 /// What is recorded of a call: what is not known is what was expected, and never zero.
@@ -325,28 +382,36 @@ fn spending(attempt: &Attempt, actual: Actual, at: Timestamp) -> Spending {
     }
 }
 
-fn record(ledger: &mut Ledger, draft: &mut Draft, at: Timestamp, fact: Fact) {
-    ledger.books.apply(at, &fact, &mut draft.undo);
+/// Applies a fact to the books and notes that it is to be recorded; gives the accounts of its payer.
+fn record(
+    ledger: &mut Ledger,
+    draft: &mut Draft,
+    at: Timestamp,
+    fact: Fact,
+    known: Option<Places>,
+) -> Places {
+    let places = ledger.books.apply_in(known, at, &fact, &mut draft.undo);
     draft.facts.push(fact);
+    places
 }
 
 fn alert(
     ledger: &mut Ledger,
     config: &BudgetConfig,
     draft: &mut Draft,
-    scopes: Vec<Scope>,
+    places: &Places,
     at: Timestamp,
 ) -> Vec<Alert> {
-    let alerts = due_alerts(config, &ledger.books, scopes.into_iter(), at);
+    let alerts = due_alerts(config, &ledger.books, places, at);
     for alert in &alerts {
         let fact = Fact::Alerted { scope: alert.scope.clone(), window: alert.window, percent: alert.percent };
-        record(ledger, draft, at, fact);
+        record(ledger, draft, at, fact, None);
     }
     alerts
 }
 
 fn standing(ledger: &Ledger, config: &BudgetConfig, scope: &Scope, at: Timestamp) -> Standing {
-    let books::Standing { windows, held, approved } = ledger.books.standing(scope, Periods::of(at));
+    let account::Standing { windows, held, approved } = ledger.books.standing(scope, Periods::of(at));
     Standing {
         at,
         spent: windows.map(|total| total.spent),

@@ -1,6 +1,10 @@
 //! `ChatModel`, the trait of a backend, and `Model`, the handle that everybody holds.
 
-use std::{fmt::Debug, pin::Pin, sync::Arc};
+use std::{
+    fmt::Debug,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use futures_util::{Stream, StreamExt as _};
@@ -106,8 +110,12 @@ impl Model {
     ///
     /// # Errors
     /// What the backend says; see [`ChatModel`].
-    pub async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
-        self.0.stream(ctx, request).await
+    pub fn stream<'a>(
+        &'a self,
+        ctx: &'a Context,
+        request: &'a ChatRequest,
+    ) -> impl Future<Output = Result<ChatStream>> + Send + 'a {
+        self.0.stream(ctx, request)
     }
 
     /// The whole answer: the stream, folded.
@@ -125,14 +133,18 @@ impl Model {
         let ctx = &ctx.with_whole_answers();
         let mut answer = Accumulator::new(Arc::clone(&self.info().name));
         // The accumulator is outside of the bounded work, so that a time-out does not lose what arrived.
-        let work = async {
-            let mut stream = self.stream(ctx, request).await?;
-            while let Some(part) = stream.next().await {
-                answer.push(part?)?;
-            }
-            Ok(())
+        let ended = {
+            // Pinned here, because what bounds it would move it otherwise.
+            let work = pin!(async {
+                let mut stream = self.stream(ctx, request).await?;
+                while let Some(part) = stream.next().await {
+                    answer.push(part?)?;
+                }
+                Ok(())
+            });
+            ctx.bound("model.complete", work).await.flatten()
         };
-        match ctx.bound("model.complete", work).await.flatten() {
+        match ended {
             Ok(()) => answer.finish(),
             Err(err) => Err(answer.fail(err)),
         }

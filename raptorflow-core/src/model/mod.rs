@@ -67,6 +67,7 @@ pub use rerank::{RerankAnswer, Reranked, Reranker, RerankerFactory, RerankerRegi
 pub use response::{ChatResponse, FinishReason};
 pub use settings::ProviderSettings;
 pub use sse::{SseDecoder, SseEvent, SseMessage};
+pub(crate) use stream::Check;
 pub use stream::{Accumulator, PartialAnswer, StreamPart};
 pub use structured::{Answer, check_answer};
 pub(crate) use structured::{WRAPPED, as_object};

@@ -86,21 +86,21 @@ impl StreamPart {
 /// ```
 #[derive(Debug)]
 pub struct Accumulator {
-    model: Arc<str>,
+    check: Check,
     /// The answer so far; the arguments of unfinished calls are their JSON text.
     parts: Vec<Part>,
-    /// Which call is kept in which part.
-    calls: Vec<(usize, usize)>,
+    /// In which part each call is kept, in the order of those of the check.
+    slots: Vec<usize>,
     usage: Usage,
     finish: Option<FinishReason>,
-    bytes: usize,
 }
 
 impl Accumulator {
     /// An answer of the named model of which nothing has arrived.
     #[must_use]
     pub fn new(model: Arc<str>) -> Self {
-        Self { model, parts: Vec::new(), calls: Vec::new(), usage: Usage::default(), finish: None, bytes: 0 }
+        let check = Check::new(model);
+        Self { check, parts: Vec::new(), slots: Vec::new(), usage: Usage::default(), finish: None }
     }
 
     /// Adds a piece; after an error the pieces before it stay readable with [`Accumulator::partial`].
@@ -109,34 +109,26 @@ impl Accumulator {
     /// `InvalidOutput` for a piece after the end and for a call whose first piece has no name.
     /// `LimitExceeded` beyond 16 MiB of text or 256 calls.
     pub fn push(&mut self, part: StreamPart) -> Result<()> {
-        if self.finish.is_some() {
-            return Err(self.error(ErrorKind::InvalidOutput, "a piece arrived after the end of the answer"));
-        }
+        self.check.admit(&part)?;
         match part {
-            StreamPart::Text { text } => {
-                self.count(text.len())?;
-                match self.parts.last_mut() {
-                    Some(Part::Text { text: last }) => last.push_str(&text),
-                    _ if text.is_empty() => {}
-                    _ => self.parts.push(Part::Text { text }),
+            StreamPart::Text { text } => match self.parts.last_mut() {
+                Some(Part::Text { text: last }) => last.push_str(&text),
+                _ if text.is_empty() => {}
+                _ => self.parts.push(Part::Text { text }),
+            },
+            StreamPart::Reasoning { text, opaque } => match self.parts.last_mut() {
+                Some(Part::Reasoning { text: last, opaque: unfinished @ None }) => {
+                    last.push_str(&text);
+                    *unfinished = opaque;
                 }
-            }
-            StreamPart::Reasoning { text, opaque } => {
-                self.count(text.len())?;
-                match self.parts.last_mut() {
-                    Some(Part::Reasoning { text: last, opaque: unfinished @ None }) => {
-                        last.push_str(&text);
-                        *unfinished = opaque;
-                    }
-                    _ if text.is_empty() && opaque.is_none() => {}
-                    _ => self.parts.push(Part::Reasoning { text, opaque }),
-                }
-            }
+                _ if text.is_empty() && opaque.is_none() => {}
+                _ => self.parts.push(Part::Reasoning { text, opaque }),
+            },
             StreamPart::ToolCall { index, id, name, arguments } => {
-                self.count(arguments.len())?;
-                self.push_call(index, id, name, arguments)?;
+                self.push_call(index, id, name.unwrap_or_default(), arguments);
             }
-            StreamPart::Model { name } => self.model = name,
+            // The check has it.
+            StreamPart::Model { .. } => {}
             StreamPart::Usage { usage } => self.usage = usage,
             StreamPart::Finish { reason } => self.finish = Some(reason),
         }
@@ -167,17 +159,20 @@ impl Accumulator {
     /// # Errors
     /// `Unavailable` when the end never arrived; the cause is the [`PartialAnswer`].
     pub fn finish(mut self) -> Result<ChatResponse> {
-        let Some(finish) = self.finish.take() else {
-            let cut = self.error(ErrorKind::Unavailable, "the answer was cut off").retryable(Retry::Soon);
-            return Err(self.fail(cut));
-        };
-        for (_, slot) in &self.calls {
+        let Some(finish) = self.finish.take() else { return Err(self.cut_off()) };
+        for slot in &self.slots {
             if let Some(Part::ToolCall(call)) = self.parts.get_mut(*slot) {
                 call.arguments = parse_arguments(mem::take(&mut call.arguments));
             }
         }
         let message = Message { role: Role::Assistant, parts: self.parts };
-        Ok(ChatResponse { model: self.model, message, finish, usage: self.usage })
+        Ok(ChatResponse { model: self.check.model, message, finish, usage: self.usage })
+    }
+
+    /// The error of an answer whose end never arrived.
+    pub(crate) fn cut_off(&self) -> Error {
+        let message = "the answer was cut off";
+        self.fail(self.check.error(ErrorKind::Unavailable, message).retryable(Retry::Soon))
     }
 
     /// Adds what arrived before an error to it: `partial_chars` in the context and, as the cause, the
@@ -193,34 +188,77 @@ impl Accumulator {
         err.with("partial_chars", chars).caused_by(partial)
     }
 
-    fn push_call(
-        &mut self,
-        index: usize,
-        id: Option<String>,
-        name: Option<String>,
-        arguments: String,
-    ) -> Result<()> {
-        let known = self.calls.iter().rev().find(|(call, _)| *call == index).map(|(_, slot)| *slot);
-        if let Some(Part::ToolCall(call)) = known.and_then(|slot| self.parts.get_mut(slot)) {
+    fn push_call(&mut self, index: usize, id: Option<String>, name: String, arguments: String) {
+        let known = self.check.calls.iter().position(|call| *call == index);
+        let slot = known.and_then(|known| self.slots.get(known));
+        if let Some(Part::ToolCall(call)) = slot.and_then(|slot| self.parts.get_mut(*slot)) {
             // Some hosts repeat id and name in every piece, so only the first ones count.
             if let Value::String(text) = &mut call.arguments {
                 text.push_str(&arguments);
             }
+            return;
+        }
+        let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| format!("call_{index}"));
+        self.slots.push(self.parts.len());
+        self.parts.push(Part::ToolCall(ToolCall { id, name, arguments: Value::String(arguments) }));
+    }
+}
+
+/// What is refused of an answer as it arrives, whoever keeps its pieces.
+#[derive(Debug)]
+pub(crate) struct Check {
+    /// Who gives the answer.
+    model: Arc<str>,
+    /// The calls, in the order in which they began.
+    calls: Vec<usize>,
+    bytes: usize,
+    finished: bool,
+}
+
+impl Check {
+    /// Of an answer of the named model of which nothing has arrived.
+    pub(crate) fn new(model: Arc<str>) -> Self {
+        Self { model, calls: Vec::new(), bytes: 0, finished: false }
+    }
+
+    /// Lets a piece in, or refuses it as [`Accumulator::push`] does.
+    pub(crate) fn admit(&mut self, part: &StreamPart) -> Result<()> {
+        if self.finished {
+            return Err(self.error(ErrorKind::InvalidOutput, "a piece arrived after the end of the answer"));
+        }
+        match part {
+            StreamPart::Text { text } | StreamPart::Reasoning { text, .. } => self.count(text.len())?,
+            StreamPart::ToolCall { index, name, arguments, .. } => {
+                self.count(arguments.len())?;
+                self.admit_call(*index, name.as_deref())?;
+            }
+            StreamPart::Model { name } => self.model = Arc::clone(name),
+            StreamPart::Usage { .. } => {}
+            StreamPart::Finish { .. } => self.finished = true,
+        }
+        Ok(())
+    }
+
+    /// Whether the end has arrived.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    fn admit_call(&mut self, index: usize, name: Option<&str>) -> Result<()> {
+        if self.calls.contains(&index) {
             return Ok(());
         }
-        let Some(name) = name.filter(|name| !name.is_empty()) else {
+        if name.is_none_or(str::is_empty) {
             return Err(self
                 .error(ErrorKind::InvalidOutput, "the first piece of a tool call has no name")
                 .with("call", index));
-        };
+        }
         if self.calls.len() >= MAX_CALLS {
             return Err(self
                 .error(ErrorKind::LimitExceeded, "too many tool calls in one answer")
                 .with("limit", MAX_CALLS));
         }
-        let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| format!("call_{index}"));
-        self.calls.push((index, self.parts.len()));
-        self.parts.push(Part::ToolCall(ToolCall { id, name, arguments: Value::String(arguments) }));
+        self.calls.push(index);
         Ok(())
     }
 

@@ -1,6 +1,10 @@
 //! `Cancel`: a tree of cancellation tokens.
 
-use std::future::Future;
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -52,9 +56,30 @@ impl Cancel {
     /// # Errors
     /// `Cancelled` with the given operation.
     pub async fn run<T>(&self, operation: &'static str, work: impl Future<Output = T>) -> Result<T> {
-        self.0
-            .run_until_cancelled(work)
-            .await
-            .ok_or_else(|| Error::new(ErrorKind::Cancelled, operation, "the run was cancelled"))
+        let mut work = pin!(work);
+        let mut cancelled = pin!(self.0.cancelled());
+        poll_fn(|cx| {
+            if let Err(err) = self.check(operation) {
+                return Poll::Ready(Err(err));
+            }
+            if let Poll::Ready(value) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(value));
+            }
+            // Only now, because what does not wait needs nobody to wake it.
+            cancelled.as_mut().poll(cx).map(|()| Err(stopped(operation)))
+        })
+        .await
     }
+
+    /// Whether work may begin.
+    ///
+    /// # Errors
+    /// `Cancelled` with the given operation.
+    pub(crate) fn check(&self, operation: &'static str) -> Result<()> {
+        if self.is_cancelled() { Err(stopped(operation)) } else { Ok(()) }
+    }
+}
+
+fn stopped(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Cancelled, operation, "the run was cancelled")
 }

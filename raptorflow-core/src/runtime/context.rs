@@ -29,7 +29,11 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Context(Arc<Inner>);
+pub struct Context {
+    inner: Arc<Inner>,
+    /// Here, because it is set for each call of a model.
+    whole_answers: bool,
+}
 
 #[derive(Clone)]
 struct Inner {
@@ -41,7 +45,6 @@ struct Inner {
     deadline: Option<Deadline>,
     cancel: Cancel,
     idempotency_key: Option<Arc<str>>,
-    whole_answers: bool,
     extension: Option<Arc<dyn Any + Send + Sync>>,
     /// Who calls a tool or a function, for the floors that know; forgotten below another agent.
     place: Option<Arc<dyn Any + Send + Sync>>,
@@ -66,7 +69,7 @@ impl Context {
     /// A context for a given run of the default tenant, without a deadline.
     #[must_use]
     pub fn for_run(runtime: &Runtime, run: RunId) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Inner {
             run,
             tenant: TenantId::default(),
             principal: None,
@@ -75,41 +78,41 @@ impl Context {
             deadline: None,
             cancel: runtime.tasks().cancel().child(),
             idempotency_key: None,
-            whole_answers: false,
             extension: None,
             place: None,
             runtime: runtime.clone(),
-        }))
+        };
+        Self { inner: Arc::new(inner), whole_answers: false }
     }
 
     /// The run.
     #[must_use]
     pub fn run_id(&self) -> RunId {
-        self.0.run
+        self.inner.run
     }
 
     /// The tenant; storage keeps tenants apart.
     #[must_use]
     pub fn tenant(&self) -> &TenantId {
-        &self.0.tenant
+        &self.inner.tenant
     }
 
     /// Who asked, where the host said so.
     #[must_use]
     pub fn principal(&self) -> Option<&str> {
-        self.0.principal.as_deref()
+        self.inner.principal.as_deref()
     }
 
     /// The place inside the run, steps joined with `/`; empty at its top.
     #[must_use]
     pub fn path(&self) -> &Arc<str> {
-        &self.0.path
+        &self.inner.path
     }
 
     /// The agents above this call, outermost first.
     #[must_use]
     pub fn lineage(&self) -> &[AgentId] {
-        &self.0.lineage
+        &self.inner.lineage
     }
 
     /// When the work must be over, by the time of day when the deadline was set.
@@ -117,53 +120,53 @@ impl Context {
     /// What is left until then is counted by a clock that does not jump.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.0.deadline.map(|deadline| deadline.time)
+        self.inner.deadline.map(|deadline| deadline.time)
     }
 
     /// Whether the deadline has passed.
     pub(crate) fn is_overdue(&self) -> bool {
-        self.0.deadline.is_some_and(|deadline| deadline.elapsed <= self.0.runtime.clock().elapsed())
+        self.inner.deadline.is_some_and(|deadline| deadline.elapsed <= self.inner.runtime.clock().elapsed())
     }
 
     /// The token that stops the work.
     #[must_use]
     pub fn cancel(&self) -> &Cancel {
-        &self.0.cancel
+        &self.inner.cancel
     }
 
     /// A key that stays the same when this step is tried again, also after a crash.
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&str> {
-        self.0.idempotency_key.as_deref()
+        self.inner.idempotency_key.as_deref()
     }
 
     /// Whether the caller shows no part of an answer before it is whole.
     #[must_use]
     pub fn takes_whole_answers(&self) -> bool {
-        self.0.whole_answers
+        self.whole_answers
     }
 
     /// Data of the host that core does not look at.
     #[must_use]
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.0.extension.as_deref().and_then(|any| any.downcast_ref())
+        self.inner.extension.as_deref().and_then(|any| any.downcast_ref())
     }
 
     /// Who calls a tool or a function, as a higher floor said it.
     pub(crate) fn place<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.0.place.as_deref().and_then(|any| any.downcast_ref())
+        self.inner.place.as_deref().and_then(|any| any.downcast_ref())
     }
 
     /// Clock, ids and tasks.
     #[must_use]
     pub fn runtime(&self) -> &Runtime {
-        &self.0.runtime
+        &self.inner.runtime
     }
 
     /// The time of day by the context's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.0.runtime.clock().now()
+        self.inner.runtime.clock().now()
     }
 
     /// Another tenant.
@@ -182,7 +185,7 @@ impl Context {
     /// again.
     #[must_use]
     pub fn with_whole_answers(&self) -> Self {
-        self.changed(|inner| inner.whole_answers = true)
+        Self { inner: Arc::clone(&self.inner), whole_answers: true }
     }
 
     /// A deadline, unless an earlier one is set already.
@@ -203,7 +206,7 @@ impl Context {
     }
 
     fn deadline_in(&self, left: Duration, time: Timestamp) -> Deadline {
-        Deadline { time, elapsed: self.0.runtime.clock().elapsed().saturating_add(left) }
+        Deadline { time, elapsed: self.inner.runtime.clock().elapsed().saturating_add(left) }
     }
 
     /// Another token; for work that may be stopped apart from its caller.
@@ -265,10 +268,10 @@ impl Context {
     /// # Errors
     /// `Cancelled` or `Timeout` with the given operation.
     pub async fn bound<T>(&self, operation: &'static str, work: impl Future<Output = T>) -> Result<T> {
-        let Some(deadline) = self.0.deadline else {
-            return self.0.cancel.run(operation, work).await;
+        let Some(deadline) = self.inner.deadline else {
+            return self.inner.cancel.run(operation, work).await;
         };
-        let clock = self.0.runtime.clock();
+        let clock = self.inner.runtime.clock();
         let sleep = clock.sleep(deadline.elapsed.saturating_sub(clock.elapsed()));
         let timed = async {
             tokio::select! {
@@ -277,13 +280,13 @@ impl Context {
                 () = sleep => Err(Error::new(ErrorKind::Timeout, operation, "the deadline passed").with("deadline", deadline.time)),
             }
         };
-        self.0.cancel.run(operation, timed).await?
+        self.inner.cancel.run(operation, timed).await?
     }
 
     fn changed(&self, change: impl FnOnce(&mut Inner)) -> Self {
-        let mut inner = (*self.0).clone();
+        let mut inner = (*self.inner).clone();
         change(&mut inner);
-        Self(Arc::new(inner))
+        Self { inner: Arc::new(inner), ..*self }
     }
 }
 
@@ -298,9 +301,9 @@ fn join(path: &str, segment: &str) -> Arc<str> {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("run", &self.0.run)
-            .field("tenant", &self.0.tenant)
-            .field("path", &self.0.path)
+            .field("run", &self.inner.run)
+            .field("tenant", &self.inner.tenant)
+            .field("path", &self.inner.path)
             .field("deadline", &self.deadline())
             .finish_non_exhaustive()
     }

@@ -204,6 +204,18 @@ impl Storage {
         }
     }
 
+    /// Appends one record when the store is one that never waits; `None` when it is not, and then nothing is written.
+    pub(crate) fn append_at_once(
+        &self,
+        ctx: &Context,
+        stream: &str,
+        expected: u64,
+        record: Bytes,
+    ) -> Option<Result<u64>> {
+        let memory = self.0.memory.as_ref()?;
+        Some(memory.append_one_now(ctx, stream, expected, record))
+    }
+
     /// See [`Log::read`].
     pub async fn read(&self, ctx: &Context, stream: &str, from: u64, limit: usize) -> Result<Vec<Record>> {
         self.0.log.read(ctx, stream, from, limit).await

@@ -7,6 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// How many bytes of JSON are hashed without making more room.
+const HASHED: usize = 1024;
+
 /// A SHA-256 of some content; lower-case hexadecimal in text.
 ///
 /// ```
@@ -35,6 +38,18 @@ impl Digest {
             hasher.update(piece);
         }
         Self(hasher.finalize().into())
+    }
+
+    /// The digest of a name and of a value's JSON; `None` for a value that cannot be JSON.
+    ///
+    /// The length of the name is before it, so that the border counts.
+    pub(crate) fn of_json(name: &str, value: &impl Serialize) -> Option<Self> {
+        // In one buffer, because a hash of the many small pieces that a writer gets takes longer.
+        let mut hashed = Vec::with_capacity(HASHED);
+        hashed.extend_from_slice(&(name.len() as u64).to_le_bytes());
+        hashed.extend_from_slice(name.as_bytes());
+        serde_json::to_writer(&mut hashed, value).ok()?;
+        Some(Self::of(hashed))
     }
 
     /// Wraps the 32 bytes of a digest that was made elsewhere, such as of a file in pieces.
@@ -93,5 +108,22 @@ impl TryFrom<String> for Digest {
 impl From<Digest> for String {
     fn from(digest: Digest) -> Self {
         digest.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_of_a_value_is_that_of_its_name_and_its_json_however_long() {
+        for length in [0, 1, 400, HASHED - 30, HASHED, 3 * HASHED, 10_000] {
+            let name = "name".repeat(length % 7);
+            let value = serde_json::json!({ "text": "x".repeat(length), "list": vec![1; length] });
+            let mut whole = (name.len() as u64).to_le_bytes().to_vec();
+            whole.extend(name.as_bytes());
+            whole.extend(serde_json::to_vec(&value).unwrap());
+            assert_eq!(Digest::of_json(&name, &value), Some(Digest::of(whole)), "{length}");
+        }
     }
 }

@@ -146,6 +146,14 @@ name_type!(
     "tenant"
 );
 
+impl AgentId {
+    /// The name as text that is shared with this.
+    #[must_use]
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
 impl Default for TenantId {
     /// The tenant of a program that has only one.
     fn default() -> Self {

@@ -28,6 +28,7 @@ pub use media::{Document, Media};
 pub use money::{Currency, Money};
 pub use nearest::nearest;
 pub use schema::Schema;
+pub(crate) use timestamp::TimeText;
 pub use timestamp::Timestamp;
 pub use tool::{Effects, ToolCall, ToolRate, ToolResult, ToolSpec};
 pub use usage::Usage;

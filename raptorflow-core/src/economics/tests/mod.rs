@@ -1,5 +1,6 @@
 //! Tests of budgets and their ledger, against plain sums.
 
+mod at_once;
 mod caps;
 mod concurrency;
 mod faults;

@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::{
     error::{Error, ErrorKind, Result, Retry},
-    model::{Accumulator, ChatRequest, ChatResponse, ChatStream, Model, StreamPart},
+    model::{Accumulator, ChatRequest, ChatResponse, ChatStream, Check, FinishReason, Model, StreamPart},
     runtime::Context,
     types::Usage,
 };
@@ -20,7 +20,9 @@ use crate::{
 ///
 /// Nothing has reached the caller yet, so whoever waits for it may still ask again or ask somebody else.
 pub(super) struct Begun {
+    /// What came before the first word; mostly nothing.
     held: VecDeque<StreamPart>,
+    said: Option<StreamPart>,
     rest: ChatStream,
 }
 
@@ -37,11 +39,10 @@ impl Begun {
                 return Err(cut_off(&model.info().name));
             };
             let part = part?;
-            let says = !matches!(part, StreamPart::Usage { .. } | StreamPart::Model { .. });
-            held.push_back(part);
-            if says {
-                return Ok(Self { held, rest });
+            if !matches!(part, StreamPart::Usage { .. } | StreamPart::Model { .. }) {
+                return Ok(Self { held, said: Some(part), rest });
             }
+            held.push_back(part);
         }
     }
 
@@ -63,17 +64,19 @@ impl Stream for Begun {
     type Item = Result<StreamPart>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.held.pop_front() {
+        let this = &mut *self;
+        match this.held.pop_front().or_else(|| this.said.take()) {
             Some(part) => Poll::Ready(Some(Ok(part))),
-            None => self.rest.poll_next_unpin(cx),
+            None => this.rest.poll_next_unpin(cx),
         }
     }
 }
 
 /// An answer that has arrived to its end; at most as long as an [`Accumulator`] holds.
 pub(super) struct Whole {
+    /// Who was asked.
+    asked: Arc<str>,
     parts: Vec<StreamPart>,
-    pub(super) response: ChatResponse,
 }
 
 impl Whole {
@@ -82,18 +85,73 @@ impl Whole {
     /// # Errors
     /// As [`Model::complete`]: what had arrived is the cause of the error.
     pub(super) async fn of(model: &Model, ctx: &Context, request: &ChatRequest) -> Result<Self> {
-        let mut answer = Accumulator::new(Arc::clone(&model.info().name));
-        let mut parts = Vec::new();
-        match collect(model, ctx, request, &mut answer, &mut parts).await {
-            Ok(()) => answer.finish().map(|response| Self { parts, response }),
-            Err(err) => Err(answer.fail(err)),
+        let asked = &model.info().name;
+        let mut whole = Self { asked: Arc::clone(asked), parts: Vec::new() };
+        let mut check = Check::new(Arc::clone(asked));
+        match whole.collect(model, ctx, request, &mut check).await {
+            Ok(()) if check.is_finished() => Ok(whole),
+            Ok(()) => Err(whole.folded().cut_off()),
+            Err(err) => Err(whole.folded().fail(err)),
         }
+    }
+
+    async fn collect(
+        &mut self,
+        model: &Model,
+        ctx: &Context,
+        request: &ChatRequest,
+        check: &mut Check,
+    ) -> Result<()> {
+        let whole;
+        let ctx = if ctx.takes_whole_answers() {
+            ctx
+        } else {
+            whole = ctx.with_whole_answers();
+            &whole
+        };
+        let mut stream = model.stream(ctx, request).await?;
+        while let Some(part) = stream.next().await {
+            let part = part?;
+            check.admit(&part)?;
+            self.parts.push(part);
+        }
+        Ok(())
+    }
+
+    /// Why it ended.
+    pub(super) fn finish(&self) -> Option<&FinishReason> {
+        self.parts.iter().rev().find_map(|part| match part {
+            StreamPart::Finish { reason } => Some(reason),
+            _ => None,
+        })
+    }
+
+    /// What the model told that it took.
+    pub(super) fn usage(&self) -> Usage {
+        let told = self.parts.iter().rev().find_map(|part| match part {
+            StreamPart::Usage { usage } => Some(*usage),
+            _ => None,
+        });
+        told.unwrap_or_default()
+    }
+
+    /// A copy of it, folded, for whoever judges it.
+    ///
+    /// # Errors
+    /// None: it was let in piece by piece.
+    pub(super) fn response(&self) -> Result<ChatResponse> {
+        Self { asked: Arc::clone(&self.asked), parts: self.parts.clone() }.folded().finish()
     }
 
     /// The same answer, with the name of the model that gave it, and another usage.
     pub(super) fn having_used(mut self, usage: Usage) -> Self {
+        let model = self.parts.iter().rev().find_map(|part| match part {
+            StreamPart::Model { name } => Some(Arc::clone(name)),
+            _ => None,
+        });
+        let name = model.unwrap_or_else(|| Arc::clone(&self.asked));
         self.parts.retain(|part| !matches!(part, StreamPart::Usage { .. } | StreamPart::Model { .. }));
-        self.parts.insert(0, StreamPart::Model { name: Arc::clone(&self.response.model) });
+        self.parts.insert(0, StreamPart::Model { name });
         let end = self.parts.len().saturating_sub(1);
         self.parts.insert(end, StreamPart::Usage { usage });
         self
@@ -103,22 +161,13 @@ impl Whole {
     pub(super) fn into_stream(self) -> ChatStream {
         Box::pin(stream::iter(self.parts.into_iter().map(Ok)))
     }
-}
 
-async fn collect(
-    model: &Model,
-    ctx: &Context,
-    request: &ChatRequest,
-    answer: &mut Accumulator,
-    parts: &mut Vec<StreamPart>,
-) -> Result<()> {
-    let mut stream = model.stream(&ctx.with_whole_answers(), request).await?;
-    while let Some(part) = stream.next().await {
-        let part = part?;
-        answer.push(part.clone())?;
-        parts.push(part);
+    fn folded(self) -> Accumulator {
+        let mut answer = Accumulator::new(self.asked);
+        // They were let in before.
+        self.parts.into_iter().for_each(|part| drop(answer.push(part)));
+        answer
     }
-    Ok(())
 }
 
 fn cut_off(model: &Arc<str>) -> Error {

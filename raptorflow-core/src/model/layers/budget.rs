@@ -1,17 +1,21 @@
 //! `BudgetLayer`: reserves what a call may cost before it is made, and settles what it did cost.
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll, ready},
+};
 
 use async_trait::async_trait;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _};
 
 use super::tokens::{OUTPUT_TOKENS, request_tokens};
 use crate::{
-    economics::{Budgets, Estimate, PriceBook, Reservation, Workload, predict},
+    economics::{Budgets, Estimate, PriceBook, Reservation, Workload, predict_high},
     error::{Error, ErrorKind, Result},
     model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, PartialAnswer, Place, StreamPart},
     runtime::Context,
-    types::Usage,
+    types::{Money, Timestamp, Usage},
 };
 
 /// Reserves the high end of what a call may cost, makes it, and settles what it took.
@@ -68,7 +72,7 @@ impl BudgetLayer {
         self
     }
 
-    fn estimate(&self, ctx: &Context, model: &Arc<str>, request: &ChatRequest) -> Estimate {
+    fn estimate(&self, now: Timestamp, model: &Arc<str>, request: &ChatRequest) -> Estimate {
         let bound = request.max_output_tokens.map(u64::from);
         let work = Workload {
             input_tokens: request_tokens(request),
@@ -76,7 +80,7 @@ impl BudgetLayer {
             max_output_tokens: bound,
             ..Workload::default()
         };
-        let high = predict(&self.prices, model, &work, ctx.now()).high;
+        let high = predict_high(&self.prices, model, &work, now);
         Estimate { model: Arc::clone(model), money: high.money, tokens: high.usage.total_tokens() }
     }
 }
@@ -105,12 +109,11 @@ impl ChatModel for Budgeted {
 
     async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
         let model = &self.inner.info().name;
-        let estimate = self.layer.estimate(ctx, model, request);
-        let keyed = match ctx.idempotency_key() {
-            Some(key) => ctx.with_idempotency_key(format!("{key}/{model}")),
-            None => ctx.clone(),
-        };
-        let reservation = self.layer.budgets.reserve(&keyed, estimate).await?.granted()?;
+        let now = ctx.now();
+        let estimate = self.layer.estimate(now, model, request);
+        let id = ctx.idempotency_key().map(|key| format!("{key}/{model}"));
+        let reservation =
+            self.layer.budgets.reserve_as(ctx, now, id.as_deref(), estimate).await?.granted()?;
         let mut bill = Bill {
             ctx: ctx.clone(),
             prices: Arc::clone(&self.layer.prices),
@@ -120,37 +123,78 @@ impl ChatModel for Budgeted {
             begun: false,
         };
         match self.inner.stream(ctx, request).await {
-            Ok(parts) => Ok(counted(parts, bill)),
-            Err(err) => Err(bill.fail(err).await),
+            Ok(parts) => Ok(Box::pin(Counted { live: Some(Live { parts, bill }), ending: None })),
+            // In a box, so that it takes no room in a call that succeeds.
+            Err(err) => Err(Box::pin(bill.fail(err)).await),
         }
     }
 }
 
 /// The same parts; the bill is settled before the end is told.
-fn counted(parts: ChatStream, bill: Bill) -> ChatStream {
-    Box::pin(stream::unfold(Some((parts, bill)), |state| async {
-        let (mut parts, mut bill) = state?;
-        match parts.next().await {
-            Some(Ok(part)) => {
-                bill.begun = true;
-                match &part {
-                    StreamPart::Usage { usage } => bill.usage = Some(*usage),
-                    // Somebody else answers than was asked, at a price of its own.
-                    StreamPart::Model { name } => bill.model = Arc::clone(name),
-                    _ => {}
-                }
-                if matches!(part, StreamPart::Finish { .. })
-                    && let Err(err) = bill.settle().await
-                {
-                    return Some((Err(err), None));
-                }
-                Some((Ok(part), Some((parts, bill))))
-            }
-            Some(Err(err)) => Some((Err(bill.fail(err).await), None)),
-            // Without a `Finish`; who reads the answer knows that it was cut off.
-            None => bill.settle().await.err().map(|err| (Err(err), None)),
+struct Counted {
+    /// `None` once the answer has ended, and while that is settled.
+    live: Option<Live>,
+    ending: Option<Ending>,
+}
+
+struct Live {
+    parts: ChatStream,
+    bill: Bill,
+}
+
+/// Settles what has to be waited for, and gives what is told then.
+type Ending = Pin<Box<dyn Future<Output = (Option<Live>, Option<Result<StreamPart>>)> + Send>>;
+
+impl Live {
+    /// What a part tells about the bill.
+    fn see(&mut self, part: &StreamPart) {
+        let bill = &mut self.bill;
+        bill.begun = true;
+        match part {
+            StreamPart::Usage { usage } => bill.usage = Some(*usage),
+            // Somebody else answers than was asked, at a price of its own.
+            StreamPart::Model { name } => bill.model = Arc::clone(name),
+            _ => {}
         }
-    }))
+    }
+
+    async fn end(mut self, end: Option<Result<StreamPart>>) -> (Option<Self>, Option<Result<StreamPart>>) {
+        match end {
+            Some(Ok(finish)) => match self.bill.settle().await {
+                Ok(()) => (Some(self), Some(Ok(finish))),
+                Err(err) => (None, Some(Err(err))),
+            },
+            Some(Err(err)) => (None, Some(Err(self.bill.fail(err).await))),
+            // Without a `Finish`; who reads the answer knows that it was cut off.
+            None => (None, self.bill.settle().await.err().map(Err)),
+        }
+    }
+}
+
+impl Stream for Counted {
+    type Item = Result<StreamPart>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.ending.is_none() {
+            let Some(live) = &mut this.live else { return Poll::Ready(None) };
+            let end = match ready!(live.parts.poll_next_unpin(cx)) {
+                Some(Ok(part)) => {
+                    live.see(&part);
+                    if !matches!(part, StreamPart::Finish { .. }) || live.bill.settle_at_once() {
+                        return Poll::Ready(Some(Ok(part)));
+                    }
+                    Some(Ok(part))
+                }
+                end => end,
+            };
+            this.ending = this.live.take().map(|live| Box::pin(live.end(end)) as Ending);
+        }
+        let Some(ending) = &mut this.ending else { return Poll::Ready(None) };
+        let (live, told) = ready!(ending.as_mut().poll(cx));
+        (this.live, this.ending) = (live, None);
+        Poll::Ready(told)
+    }
 }
 
 /// What a call is going to cost; settled when it is dropped before its end.
@@ -166,6 +210,17 @@ struct Bill {
 }
 
 impl Bill {
+    /// Settles it where that needs no waiting; `false` when it does, or fails.
+    fn settle_at_once(&mut self) -> bool {
+        let Some(reservation) = &self.reservation else { return true };
+        let (usage, cost) = known(&self.ctx, &self.prices, &self.model, self.usage);
+        let settled = reservation.settle_at_once(&self.model, usage, cost);
+        if settled {
+            self.reservation = None;
+        }
+        settled
+    }
+
     async fn settle(&mut self) -> Result<()> {
         let Some(reservation) = &self.reservation else { return Ok(()) };
         settle(&self.ctx, &self.prices, reservation, &self.model, self.usage).await?;
@@ -208,7 +263,18 @@ impl Drop for Bill {
     }
 }
 
-/// Settles what is known; a usage of nothing is one that the model did not tell.
+/// What is known of what a call took; a usage of nothing is one that the model did not tell.
+fn known(
+    ctx: &Context,
+    prices: &PriceBook,
+    model: &str,
+    usage: Option<Usage>,
+) -> (Option<Usage>, Option<Money>) {
+    let usage = usage.filter(|usage| usage.total_tokens() > 0);
+    (usage, usage.and_then(|usage| prices.cost(model, &usage, ctx.now())))
+}
+
+/// Settles what is known.
 async fn settle(
     ctx: &Context,
     prices: &PriceBook,
@@ -216,8 +282,7 @@ async fn settle(
     model: &Arc<str>,
     usage: Option<Usage>,
 ) -> Result<()> {
-    let usage = usage.filter(|usage| usage.total_tokens() > 0);
-    let cost = usage.and_then(|usage| prices.cost(model, &usage, ctx.now()));
+    let (usage, cost) = known(ctx, prices, model, usage);
     reservation.settle_as(Some(Arc::clone(model)), usage, cost).await.map(drop)
 }
 

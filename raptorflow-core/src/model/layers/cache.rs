@@ -1,16 +1,21 @@
 //! `CacheLayer`: answers what was answered before, to the same request or to one that means the same.
 
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt, mem,
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll, ready},
+};
 
 use async_trait::async_trait;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 
 use super::cache_store::{AnswerCache, CacheConfig, Key};
 use crate::{
     error::Result,
     model::{ChatModel, ChatRequest, ChatStream, FinishReason, Layer, Model, ModelInfo, Place, StreamPart},
     runtime::Context,
-    types::{Digest, Part, Role},
+    types::{AgentId, Digest, Part, Role},
 };
 
 /// How long an answer may be that is kept, in bytes of its text.
@@ -69,8 +74,9 @@ impl CacheLayer {
     /// Answers to the same requests only.
     #[must_use]
     pub fn new(cache: AnswerCache) -> Self {
+        let nobody: Arc<str> = Arc::from("");
         let agent =
-            |ctx: &Context| ctx.lineage().last().map_or_else(|| Arc::from(""), |agent| agent.as_str().into());
+            move |ctx: &Context| ctx.lineage().last().map_or_else(|| Arc::clone(&nobody), AgentId::shared);
         Self { cache, embed: None, skill: Arc::new(agent) }
     }
 
@@ -98,13 +104,20 @@ impl CacheLayer {
         &self.cache
     }
 
-    fn key(&self, ctx: &Context, model: &str, request: &ChatRequest, around: &ChatRequest) -> Option<Key> {
-        let of = |request: &ChatRequest| {
-            let json = serde_json::to_vec(request).ok()?;
-            Some(Digest::of_all([model.as_bytes(), &json]))
-        };
-        let (request, around) = (of(request)?, of(around)?);
-        Some(Key { tenant: ctx.tenant().clone(), skill: (self.skill)(ctx), request, around })
+    fn key(&self, ctx: &Context, model: &str, request: &ChatRequest) -> Option<Key> {
+        let request = Digest::of_json(model, request)?;
+        Some(Key { tenant: ctx.tenant().clone(), skill: (self.skill)(ctx), request, around: None })
+    }
+
+    /// The vector of a request's question, and the digest of what is around it, where there is one to be had.
+    async fn meaning(
+        &self,
+        ctx: &Context,
+        model: &str,
+        request: &ChatRequest,
+    ) -> (Option<Vec<f32>>, Option<Digest>) {
+        let (around, question) = split(request);
+        (self.vector(ctx, question).await, Digest::of_json(model, &around))
     }
 
     /// The vector of a question, where there is one to be had.
@@ -154,17 +167,24 @@ impl ChatModel for Cached {
 
     async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
         // A call that is over is refused as a model would.
-        ctx.bound("model.cache", async {}).await?;
-        let (around, question) = split(request);
-        let Some(key) = self.layer.key(ctx, &self.inner.info().name, request, &around) else {
+        ctx.cancel().check("model.cache")?;
+        let model = &self.inner.info().name;
+        let Some(mut key) = self.layer.key(ctx, model, request) else {
             return self.inner.stream(ctx, request).await;
         };
         let now = || ctx.runtime().clock().elapsed();
         let cache = &self.layer.cache;
-        if let Some(parts) = cache.exact(&key, now()) {
+        if let Some(parts) = cache.exact(&key, now) {
             return Ok(replay(&parts));
         }
-        let vector = self.layer.vector(ctx, question).await;
+        let vector = if self.layer.embed.is_some() {
+            // In a box, so that it takes no room in a call of a cache that does not compare meanings.
+            let (vector, around) = Box::pin(self.layer.meaning(ctx, model, request)).await;
+            key.around = around;
+            vector
+        } else {
+            None
+        };
         if let Some(vector) = &vector
             && let Some(parts) = cache.semantic(&key, vector, now())
         {
@@ -174,7 +194,7 @@ impl ChatModel for Cached {
         let parts = self.inner.stream(ctx, request).await?;
         let recording =
             Recording { cache: cache.clone(), key, vector, parts: Vec::new(), bytes: 0, ctx: ctx.clone() };
-        Ok(recorded(parts, recording))
+        Ok(Box::pin(Recorded { parts, recording: Some(recording) }))
     }
 }
 
@@ -207,23 +227,35 @@ struct Recording {
     ctx: Context,
 }
 
-fn recorded(parts: ChatStream, recording: Recording) -> ChatStream {
-    Box::pin(stream::unfold((parts, Some(recording)), |(mut parts, recording)| async {
-        let part = parts.next().await?;
-        let recording = match (&part, recording) {
-            (Ok(part), Some(recording)) => recording.note(part),
-            _ => None,
+/// The same parts, which are recorded.
+struct Recorded {
+    parts: ChatStream,
+    /// `None` when the answer is kept, or is none that can be.
+    recording: Option<Recording>,
+}
+
+impl Stream for Recorded {
+    type Item = Result<StreamPart>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = ready!(self.parts.poll_next_unpin(cx));
+        let goes_on = match (&next, &mut self.recording) {
+            (Some(Ok(part)), Some(recording)) => recording.note(part),
+            _ => false,
         };
-        Some((part, (parts, recording)))
-    }))
+        if !goes_on {
+            self.recording = None;
+        }
+        Poll::Ready(next)
+    }
 }
 
 impl Recording {
-    /// Notes a part; `None` when the answer is kept, or is none that can be.
-    fn note(mut self, part: &StreamPart) -> Option<Self> {
+    /// Notes a part; `false` when the answer is kept, or is none that can be.
+    fn note(&mut self, part: &StreamPart) -> bool {
         self.bytes += match part {
             // It took tokens once, and does not again.
-            StreamPart::Usage { .. } => return Some(self),
+            StreamPart::Usage { .. } => return true,
             StreamPart::Text { text } | StreamPart::Reasoning { text, .. } => text.len(),
             StreamPart::ToolCall { arguments, .. } => {
                 // Those of another question would be called.
@@ -233,18 +265,19 @@ impl Recording {
             _ => 0,
         };
         if self.bytes > LONGEST {
-            return None;
+            return false;
         }
         self.parts.push(part.clone());
         match part {
             StreamPart::Finish { reason: FinishReason::Stop | FinishReason::ToolCalls } => {
-                let now: Duration = self.ctx.runtime().clock().elapsed();
-                self.cache.keep(&self.key, self.vector.as_deref(), self.parts.into(), now);
-                None
+                let clock = self.ctx.runtime().clock();
+                let parts = mem::take(&mut self.parts);
+                self.cache.keep(&self.key, self.vector.as_deref(), parts, || clock.elapsed());
+                false
             }
             // Cut short or withheld: another try may give a whole one.
-            StreamPart::Finish { .. } => None,
-            _ => Some(self),
+            StreamPart::Finish { .. } => false,
+            _ => true,
         }
     }
 }
@@ -259,7 +292,7 @@ mod tests {
         error::{Error, ErrorKind},
         model::{ChatResponse, layers::tests::support::Desk},
         testing::Reply,
-        types::{AgentId, Message, TenantId, Usage},
+        types::{Message, TenantId, Usage},
     };
 
     fn ask(text: &str) -> ChatRequest {

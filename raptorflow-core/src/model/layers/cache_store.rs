@@ -102,8 +102,8 @@ struct Group {
 
 struct Entry {
     request: Digest,
-    /// Everything of the request but the question.
-    around: Digest,
+    /// Everything of the request but the question, where that was asked for.
+    around: Option<Digest>,
     expires: Duration,
     used: u64,
     parts: Arc<[StreamPart]>,
@@ -115,7 +115,8 @@ pub(super) struct Key {
     pub(super) tenant: TenantId,
     pub(super) skill: Arc<str>,
     pub(super) request: Digest,
-    pub(super) around: Digest,
+    /// Everything of the request but the question; only needed with a vector.
+    pub(super) around: Option<Digest>,
 }
 
 /// Why an answer was found.
@@ -158,11 +159,11 @@ impl AnswerCache {
         self.state().groups.clear();
     }
 
-    /// The answer to the same request.
-    pub(super) fn exact(&self, key: &Key, now: Duration) -> Option<Arc<[StreamPart]>> {
+    /// The answer to the same request; the time is only asked for where there is one.
+    pub(super) fn exact(&self, key: &Key, now: impl FnOnce() -> Duration) -> Option<Arc<[StreamPart]>> {
         let found = self.find(key, |group| {
             let place = *group.places.get(&key.request)?;
-            group.entries.get(place).is_some_and(|entry| entry.expires > now).then_some(place)
+            group.entries.get(place).is_some_and(|entry| entry.expires > now()).then_some(place)
         })?;
         self.count(Some(Hit::Exact));
         Some(found)
@@ -194,11 +195,18 @@ impl AnswerCache {
     }
 
     /// Keeps an answer; `vector` is that of its question, where there is one.
-    pub(super) fn keep(&self, key: &Key, vector: Option<&[f32]>, parts: Arc<[StreamPart]>, now: Duration) {
+    pub(super) fn keep(
+        &self,
+        key: &Key,
+        vector: Option<&[f32]>,
+        parts: Vec<StreamPart>,
+        now: impl FnOnce() -> Duration,
+    ) {
         let CacheConfig { ttl, entries, .. } = self.0.config;
         if entries == 0 {
             return;
         }
+        let now = now();
         let mut state = self.state();
         state.ticks += 1;
         let tick = state.ticks;
@@ -229,7 +237,7 @@ impl AnswerCache {
             around: key.around,
             expires: now.saturating_add(ttl),
             used: tick,
-            parts,
+            parts: parts.into(),
         });
     }
 

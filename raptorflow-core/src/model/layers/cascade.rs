@@ -1,6 +1,6 @@
 //! `CascadeLayer`: a cheap model first, a stronger one when its answer will not do.
 
-use std::{fmt, mem, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -12,7 +12,7 @@ use crate::{
     error::Result,
     model::{
         Answer, ChatModel, ChatRequest, ChatResponse, ChatStream, FinishReason, Layer, Model, ModelInfo,
-        Place, check_answer,
+        Output, Place, check_answer,
     },
     runtime::Context,
     types::Usage,
@@ -90,13 +90,20 @@ impl CascadeLayer {
         self
     }
 
-    fn will_do(&self, request: &ChatRequest, answer: &ChatResponse) -> bool {
-        let formed = match answer.finish {
-            FinishReason::ContentFilter => false,
-            FinishReason::ToolCalls => true,
-            _ => matches!(check_answer(&request.output, answer), Answer::Valid(_)),
+    fn will_do(&self, request: &ChatRequest, answer: &Whole) -> bool {
+        // Free text and a request for tools have the form whatever they say.
+        let has_form = match answer.finish() {
+            Some(FinishReason::ContentFilter) | None => return false,
+            Some(FinishReason::ToolCalls) => true,
+            Some(_) => request.output == Output::Text,
         };
-        formed && self.accepts.as_ref().is_none_or(|accepts| accepts(request, answer))
+        if has_form && self.accepts.is_none() {
+            return true;
+        }
+        let Ok(response) = answer.response() else { return false };
+        let response = ChatResponse { usage: Usage::default(), ..response };
+        let formed = has_form || matches!(check_answer(&request.output, &response), Answer::Valid(_));
+        formed && self.accepts.as_ref().is_none_or(|accepts| accepts(request, &response))
     }
 }
 
@@ -133,9 +140,9 @@ impl ChatModel for Cascading {
         let (mut used, mut last, mut failed) = (Usage::default(), None, None);
         for model in [&self.inner].into_iter().chain(&self.layer.stronger) {
             match Whole::of(model, ctx, request).await {
-                Ok(mut answer) => {
-                    used = used.plus(mem::take(&mut answer.response.usage));
-                    if self.layer.will_do(request, &answer.response) {
+                Ok(answer) => {
+                    used = used.plus(answer.usage());
+                    if self.layer.will_do(request, &answer) {
                         return Ok(answer.having_used(used).into_stream());
                     }
                     tracing::debug!(model = %model.info().name, "an answer will not do");
@@ -149,7 +156,8 @@ impl ChatModel for Cascading {
             }
         }
         match (&self.layer.degrade, last, failed) {
-            (Some(degrade), ..) => degraded(ctx, request, degrade(request)).await,
+            // In a box, as in all layers what is rare: what is not asked for takes no room in each call.
+            (Some(degrade), ..) => Box::pin(degraded(ctx, request, degrade(request))).await,
             (None, Some(answer), _) => Ok(answer.having_used(used).into_stream()),
             (None, None, Some(err)) => Err(err),
             // There is always a model that was asked.

@@ -140,11 +140,16 @@ impl Falling {
 
     /// The answer of the first model that gives one, or the last error.
     async fn ask(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
+        match Begun::of(&self.inner, ctx, request).await {
+            Ok(answer) => Ok(answer.into_stream()),
+            // In a box, so that it takes no room in a call that succeeds.
+            Err(err) => Box::pin(self.ask_others(ctx, request, err)).await,
+        }
+    }
+
+    async fn ask_others(&self, ctx: &Context, request: &ChatRequest, err: Error) -> Result<ChatStream> {
         let mut failed = String::new();
-        let mut last = match Begun::of(&self.inner, ctx, request).await {
-            Ok(answer) => return Ok(answer.into_stream()),
-            Err(err) => err,
-        };
+        let mut last = err;
         let mut name = &self.inner.info().name;
         let mut tried = vec![name];
         for other in &self.layer.others {
@@ -190,7 +195,7 @@ impl ChatModel for Falling {
         }
         match &self.layer.degrade {
             // A text is no answer where a tool was required; then the error is.
-            Some(degrade) => degraded(ctx, request, degrade(&err, request)).await.or(Err(err)),
+            Some(degrade) => Box::pin(degraded(ctx, request, degrade(&err, request))).await.or(Err(err)),
             None => Err(err),
         }
     }

@@ -137,7 +137,8 @@ impl Limited {
     ) -> Result<Result<RateClaim, RateRefusal>> {
         let subject = subject(ctx, &self.inner.info().name);
         match &self.layer.store {
-            Some(store) => self.layer.rules.claim_in(&**store, ctx, &subject, tokens).await,
+            // In a box, so that it takes no room where calls are counted in memory.
+            Some(store) => Box::pin(self.layer.rules.claim_in(&**store, ctx, &subject, tokens)).await,
             None => Ok(self.layer.rules.claim(&subject, tokens, now)),
         }
     }
@@ -156,7 +157,8 @@ impl Limited {
             if !fits || now.saturating_add(refusal.after) > patience {
                 return Err(self.refuse(refusal));
             }
-            ctx.bound("model.rate_limit", clock.sleep(refusal.after)).await?;
+            // In a box, so that it takes no room in a call that does not wait.
+            Box::pin(ctx.bound("model.rate_limit", clock.sleep(refusal.after))).await?;
             now = clock.elapsed();
         }
     }

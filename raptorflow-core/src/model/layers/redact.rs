@@ -93,12 +93,11 @@ impl ChatModel for Redacted {
     async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
         let mut hiding = Hiding { redactor: &*self.redactor, placeholders: Placeholders::new() };
         each_text(&request.messages, &mut |text| hiding.placeholders.reserve(text));
-        let mut sent = request.clone();
-        sent.messages.iter_mut().flat_map(|message| &mut message.parts).for_each(|part| hiding.part(part));
+        let sent = hiding.request(request);
         let placeholders = hiding.placeholders;
-        if placeholders.is_empty() {
+        let Some(sent) = sent.filter(|_| !placeholders.is_empty()) else {
             return self.inner.stream(ctx, request).await;
-        }
+        };
         let parts = self.inner.stream(ctx, &sent).await?;
         Ok(Box::pin(Restoring {
             parts,
@@ -148,6 +147,41 @@ struct Hiding<'a> {
 }
 
 impl Hiding<'_> {
+    /// The request without what is hidden; `None` when nothing is, and then nothing of it was copied but parts that
+    /// are no text.
+    fn request(&mut self, request: &ChatRequest) -> Option<ChatRequest> {
+        let mut sent: Option<ChatRequest> = None;
+        for (at, message) in request.messages.iter().enumerate() {
+            for (within, part) in message.parts.iter().enumerate() {
+                let Some(hidden) = self.hidden(part) else { continue };
+                let sent = sent.get_or_insert_with(|| request.clone());
+                if let Some(part) =
+                    sent.messages.get_mut(at).and_then(|message| message.parts.get_mut(within))
+                {
+                    *part = hidden;
+                }
+            }
+        }
+        sent
+    }
+
+    /// The part without what is hidden; `None` when it stays as it is.
+    fn hidden(&mut self, part: &Part) -> Option<Part> {
+        match part {
+            // Most parts, and the longest ones.
+            Part::Text { text } => {
+                let text = self.placeholders.hide(self.redactor, text)?;
+                Some(Part::Text { text })
+            }
+            Part::Image(_) => None,
+            other => {
+                let mut part = other.clone();
+                self.part(&mut part);
+                (part != *other).then_some(part)
+            }
+        }
+    }
+
     fn part(&mut self, part: &mut Part) {
         match part {
             Part::Text { text } | Part::Reasoning { text, opaque: None } => self.text(text),

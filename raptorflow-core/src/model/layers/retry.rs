@@ -178,7 +178,8 @@ impl RetryLayer {
                 pause_ms = pause.as_millis(),
                 "a call of a model failed and is tried again"
             );
-            ctx.bound("model.retry", ctx.runtime().clock().sleep(pause)).await?;
+            // In a box, so that it takes no room in a call that succeeds.
+            Box::pin(ctx.bound("model.retry", ctx.runtime().clock().sleep(pause))).await?;
         }
     }
 
@@ -226,7 +227,7 @@ impl Retrying {
         match answer {
             Ok(whole) if lost.total_tokens() == 0 => Ok(whole.into_stream()),
             Ok(whole) => {
-                let usage = lost.plus(whole.response.usage);
+                let usage = lost.plus(whole.usage());
                 Ok(whole.having_used(usage).into_stream())
             }
             Err(err) => {

@@ -59,6 +59,28 @@ impl MemoryStore {
         self.write(ctx, |tenant| tenant.append(append))
     }
 
+    /// [`Log::append`] of one record to a stream of a length, without a boxed future and without a list.
+    pub(in crate::storage) fn append_one_now(
+        &self,
+        ctx: &Context,
+        stream: &str,
+        expected: u64,
+        record: Bytes,
+    ) -> Result<u64> {
+        check_name("storage.append", "stream", stream)?;
+        self.write(ctx, |tenant| match tenant.streams.get_mut(stream) {
+            Some(records) => {
+                check_length("storage.append", stream, Some(expected), records.len() as u64)?;
+                records.push(record);
+                Ok(records.len() as u64)
+            }
+            None => {
+                let append = Append { expected: Some(expected), records: vec![record], ..Append::to(stream) };
+                tenant.append(append)
+            }
+        })
+    }
+
     /// [`Lease::acquire`] without a boxed future.
     pub(in crate::storage) fn acquire_now(
         &self,

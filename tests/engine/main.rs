@@ -25,6 +25,8 @@ mod layers;
 mod mcp;
 #[cfg(unix)]
 mod mcp_wire;
+mod memory;
+mod memory_facts;
 mod orchestration;
 mod ownership;
 mod pack_skills;

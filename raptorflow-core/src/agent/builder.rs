@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use crate::{
     agent::{Agent, AgentKind, AgentSpec, Capability, Handoff, Limits, LlmAgent, Retrieval, notes},
     error::{Error, ErrorKind, Result},
+    memory::Remember,
     model::{Model, ModelSettings},
     tool::{Tool, ToolRegistry},
     types::{AgentId, Schema},
@@ -142,6 +143,12 @@ impl AgentBuilder {
     #[must_use]
     pub fn retrieval(self, retrieval: Retrieval) -> Self {
         self.change(|spec| spec.retrieval = Some(retrieval))
+    }
+
+    /// What it is given of its memory before a run, and keeps in it after one; the engine has the memory.
+    #[must_use]
+    pub fn memory(self, remember: Remember) -> Self {
+        self.change(|spec| spec.memory = Some(remember))
     }
 
     /// One more thing that it can do.

@@ -9,7 +9,8 @@ use tracing::Instrument as _;
 use crate::{
     agent::{
         Actor as _, AgentInput, AgentOutput, AgentRun, AgentSpec, Capability, Command, Desk, LlmAgent, Piece,
-        Retrieval, Session, call::Within, call::step_context, retry::Retries, vitals::Vitals,
+        Retrieval, Session, call::Within, call::step_context, remember::Remembering, retry::Retries,
+        vitals::Vitals,
     },
     error::{Error, ErrorKind, Result},
     event::{Event, EventKind, Status},
@@ -26,11 +27,13 @@ use crate::{
 pub(super) async fn drive(agent: &LlmAgent, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
     let spec = agent.spec();
     let (tools, tool_specs) = agent.tools(session)?;
+    // An agent that cannot remember as it should fails before anything else.
+    let remembers = Remembering::of(session, spec)?.is_some();
     let mut run = AgentRun::new(spec, input, spec.retrieval, &tool_specs)?;
     for entry in session.journal().recorded(session.ctx().path()) {
         run.apply(entry.fact)?;
     }
-    if run.next() == Command::Done && run.is_answered() {
+    if run.next() == Command::Done && run.is_answered() && (run.has_kept() || !remembers) {
         // Everything is recorded: nothing runs again, and nothing is told twice.
         return run.into_output();
     }
@@ -161,6 +164,15 @@ impl<'a> Driver<'a> {
 impl Driver<'_> {
     async fn run(&self, run: &mut AgentRun) -> Result<()> {
         let mut model = None;
+        let memory = Remembering::of(self.session, self.agent.spec())?;
+        if let Some(memory) = memory.as_ref().filter(|_| !run.has_recalled() && run.steps() == 0) {
+            // On the heap: few agents remember, and each would keep room for it.
+            let recalled = Box::pin(memory.recall(self.input, async || self.agent.model(self.session).await));
+            let (facts, queried) = recalled.await?;
+            self.session.journal().append(self.session.ctx(), &facts).await?;
+            facts.into_iter().try_for_each(|fact| run.apply(fact))?;
+            self.session.means().bus.publish(self.session.ctx(), queried).await?;
+        }
         loop {
             match run.next() {
                 Command::LoadContext { query, retrieval } => {
@@ -189,7 +201,13 @@ impl Driver<'_> {
                     self.session.journal().append(self.session.ctx(), &facts).await?;
                     facts.into_iter().try_for_each(|fact| run.apply(fact))?;
                 }
-                Command::Done => return Ok(()),
+                Command::Done => {
+                    if let (Some(memory), Some(answer), false) = (&memory, run.answer(), run.has_kept()) {
+                        let (fact, created) = Box::pin(memory.keep(self.input, answer)).await?;
+                        self.record(run, [fact], created).await?;
+                    }
+                    return Ok(());
+                }
             }
         }
     }

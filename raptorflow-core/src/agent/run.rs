@@ -76,6 +76,10 @@ pub struct AgentRun {
     /// Who answered, after a handoff.
     #[serde(default)]
     answered: Option<AgentId>,
+    #[serde(default)]
+    recalled: bool,
+    #[serde(default)]
+    kept: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -141,6 +145,8 @@ impl AgentRun {
             passages: Vec::new(),
             handoffs: spec.handoffs.clone(),
             answered: None,
+            recalled: false,
+            kept: false,
         })
     }
 
@@ -187,6 +193,11 @@ impl AgentRun {
     pub fn apply(&mut self, fact: Fact) -> Result<()> {
         match fact {
             Fact::ContextLoaded { passages, .. } => self.load(passages),
+            Fact::MemoryRecalled { messages, .. } => self.remember(messages),
+            Fact::MemoryKept { .. } => {
+                self.kept = true;
+                Ok(())
+            }
             Fact::ModelResponded { message, usage, cost, truncated, .. } => {
                 self.respond(message, usage, cost, truncated)
             }
@@ -211,7 +222,28 @@ impl AgentRun {
     /// Whether the run has its answer.
     #[must_use]
     pub fn is_answered(&self) -> bool {
-        matches!(self.phase, Phase::Done { .. })
+        self.answer().is_some()
+    }
+
+    /// The answer, where the run has it.
+    #[must_use]
+    pub fn answer(&self) -> Option<&Value> {
+        match &self.phase {
+            Phase::Done { output, .. } => Some(output),
+            _ => None,
+        }
+    }
+
+    /// Whether the agent was given what it remembers.
+    #[must_use]
+    pub fn has_recalled(&self) -> bool {
+        self.recalled
+    }
+
+    /// Whether the answer is in the agent's memory.
+    #[must_use]
+    pub fn has_kept(&self) -> bool {
+        self.kept
     }
 
     /// Lets a run that failed ask the model again; for a resume by somebody who mended the cause.
@@ -249,6 +281,17 @@ impl AgentRun {
         if usage != Usage::default() || cost.is_some() {
             self.cost = self.cost.plus(cost);
         }
+    }
+
+    /// What is remembered comes behind the instructions, and before everything that belongs to this run.
+    fn remember(&mut self, messages: Vec<Message>) -> Result<()> {
+        if self.recalled || self.steps > 0 {
+            return Err(drift("memory_recalled"));
+        }
+        let system = self.request.messages.iter().take_while(|message| message.role == Role::System).count();
+        self.request.messages.splice(system..system, messages);
+        self.recalled = true;
+        Ok(())
     }
 
     fn load(&mut self, passages: Vec<Passage>) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::Bus,
     journal::Journal,
-    memory::Blackboard,
+    memory::{Blackboard, Memories},
     model::{Model, ModelRegistry},
     rag::Retriever,
     runtime::Context,
@@ -34,6 +34,8 @@ pub struct Means {
     pub agents: AgentRegistry,
     /// Where agents with retrieval find passages.
     pub knowledge: RwLock<Option<Arc<dyn Retriever>>>,
+    /// What agents remember with.
+    pub memory: Option<Memories>,
 }
 
 /// One run: its context, its journal, and the means; cloning is cheap.

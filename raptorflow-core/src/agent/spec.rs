@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     agent::{Capability, Handoff},
     error::{Error, ErrorKind, Result},
+    memory::Remember,
     model::ModelSettings,
     types::{AgentId, Money, Schema},
 };
@@ -182,6 +183,9 @@ pub struct AgentSpec {
     /// Passages that it is given before it is asked; none when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retrieval: Option<Retrieval>,
+    /// What it is given of its memory and keeps in it; it remembers nothing when `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Remember>,
     /// Bounds of one run.
     #[serde(default)]
     pub limits: Limits,
@@ -215,6 +219,7 @@ impl AgentSpec {
             blackboard: false,
             output: None,
             retrieval: None,
+            memory: None,
             limits: Limits::default(),
             routing: Routing::default(),
             capabilities: Vec::new(),

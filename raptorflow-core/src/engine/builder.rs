@@ -9,9 +9,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::{Bus, BusConfig},
     journal::{JournalConfig, Journals},
+    memory::{Memories, MemoryConfig},
     model::{BudgetLayer, CacheLayer, Layers, LayersConfig, ModelRegistry, Place},
-    rag::{Embedder, Retriever},
-    runtime::Runtime,
+    rag::{Embedder, EmbedderRegistry, Retriever},
+    runtime::{Context, Runtime},
     storage::{Storage, StorageRegistry},
     tool::{BuiltinTools, Tool, ToolRegistry},
     types::TenantId,
@@ -45,6 +46,7 @@ pub struct EngineBuilder {
     prices: Option<PriceBook>,
     budgets: Option<BudgetConfig>,
     knowledge: Option<Arc<dyn Retriever>>,
+    memory: Option<Remembers>,
     cache_embedder: Option<Arc<dyn Embedder>>,
     tenant: Option<TenantId>,
     runtime: Option<Runtime>,
@@ -55,6 +57,13 @@ pub struct EngineBuilder {
 enum Store {
     Address(String),
     Handle(Storage),
+}
+
+/// What agents remember with.
+#[derive(Debug)]
+enum Remembers {
+    Config(MemoryConfig),
+    Handle(Memories),
 }
 
 /// What is to stand before models.
@@ -117,7 +126,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Layers, budgets, prices and tools of the library as data; what is left out stays as it is.
+    /// Layers, budgets, prices, memory and tools of the library as data; what is left out stays as it is.
     ///
     /// # Errors
     /// What [`Prices::book`](crate::engine::Prices::book) says.
@@ -126,6 +135,9 @@ impl EngineBuilder {
             self.layers = Some(Wanted::Config(Box::new(layers)));
         }
         self.budgets = config.budgets.or(self.budgets);
+        if let Some(memory) = config.memory {
+            self.memory = Some(Remembers::Config(memory));
+        }
         if let Some(prices) = config.prices {
             self.prices = Some(prices.book()?);
         }
@@ -195,6 +207,32 @@ impl EngineBuilder {
         self
     }
 
+    /// What agents remember with that say so in their data, kept in the engine's store; nothing by default.
+    ///
+    /// ```
+    /// use raptorflow_core::{Engine, memory::{MemoryConfig, NewItem, Recall, Scope}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// let engine = Engine::builder().memory(MemoryConfig::new("words")).build().await?;
+    /// let (memory, asha) = (engine.memory()?, Scope::default().with_user("asha")?);
+    /// memory.append(&asha, vec![NewItem::note("She is on the basic plan.")]).await?;
+    /// assert_eq!(memory.recall(&asha, &Recall::text("Which plan?")).await?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn memory(mut self, config: MemoryConfig) -> Self {
+        self.memory = Some(Remembers::Config(config));
+        self
+    }
+
+    /// A memory of the host's own, or in another store.
+    #[must_use]
+    pub fn memory_handle(mut self, memories: Memories) -> Self {
+        self.memory = Some(Remembers::Handle(memories));
+        self
+    }
+
     /// The tenant of runs that name none.
     #[must_use]
     pub fn tenant(mut self, tenant: TenantId) -> Self {
@@ -219,8 +257,8 @@ impl EngineBuilder {
     /// Opens the storage and makes the engine.
     ///
     /// # Errors
-    /// `Unavailable` outside of a Tokio runtime, what the storage says, `AlreadyExists` for two tools of one name, and
-    /// `InvalidInput` for budgets in two currencies and for an embedder of a cache without a cache.
+    /// `Unavailable` outside of a Tokio runtime, what the storage says, `AlreadyExists` for two tools of one name, what
+    /// [`Memories::open`] says, and `InvalidInput` for budgets in two currencies and for an embedder of a cache without a cache.
     pub async fn build(self) -> Result<Engine> {
         let runtime = match self.runtime {
             Some(runtime) => runtime,
@@ -254,6 +292,14 @@ impl EngineBuilder {
         for tool in self.tools {
             tools.register_shared(tool)?;
         }
+        let memory = match self.memory {
+            None => None,
+            Some(Remembers::Handle(memories)) => Some(memories),
+            Some(Remembers::Config(config)) => {
+                let (ctx, embedders) = (Context::new(&runtime), EmbedderRegistry::default());
+                Some(Memories::open(&ctx, storage.clone(), &config, &embedders).await?)
+            }
+        };
         let means = Means {
             bus,
             models,
@@ -262,6 +308,7 @@ impl EngineBuilder {
             prices,
             agents: AgentRegistry::default(),
             knowledge: RwLock::new(self.knowledge),
+            memory,
         };
         let journals = Journals::new(storage.clone(), runtime.clone(), self.journal.unwrap_or_default());
         let tenant = self.tenant.unwrap_or_default();

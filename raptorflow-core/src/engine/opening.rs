@@ -27,7 +27,7 @@ impl Engine {
             user: ctx.principal().map(Arc::from),
             input: input.input.clone(),
         }];
-        facts.extend(form_recorded(given, input)?);
+        facts.extend(form_recorded(given, input, ctx.thread())?);
         facts.extend(agent.opening());
         self.journals().create(ctx, &facts).await.map_err(|err| of_run(err, ctx.run_id()))
     }
@@ -85,9 +85,14 @@ impl Engine {
     }
 }
 
-fn form_recorded(given: Option<&AgentSpec>, input: &AgentInput) -> Result<Option<Fact>> {
+fn form_recorded(
+    given: Option<&AgentSpec>,
+    input: &AgentInput,
+    thread: Option<&str>,
+) -> Result<Option<Fact>> {
     let form = input.form.as_ref();
-    if given.is_none() && form.is_none() && input.attachments.is_empty() && input.history.is_empty() {
+    let plain = form.is_none() && input.attachments.is_empty() && input.history.is_empty();
+    if given.is_none() && plain && thread.is_none() {
         return Ok(None);
     }
     let agent = given.map(serde_json::to_value).transpose().map_err(|err| {
@@ -100,6 +105,7 @@ fn form_recorded(given: Option<&AgentSpec>, input: &AgentInput) -> Result<Option
         repairs: repairs.flatten(),
         attachments: input.attachments.clone(),
         history: input.history.clone(),
+        thread: thread.map(Arc::from),
     }))
 }
 
@@ -123,6 +129,14 @@ pub(super) fn fitting(input: &AgentInput, output: AgentOutput) -> Result<AgentOu
 pub(super) fn user_of(entries: &[Entry]) -> Option<Arc<str>> {
     match entries.first().map(|entry| &entry.fact) {
         Some(Fact::ExecutionStarted { user, .. }) => user.clone(),
+        _ => None,
+    }
+}
+
+/// The conversation that it belongs to, where the host said so.
+pub(super) fn thread_of(entries: &[Entry]) -> Option<Arc<str>> {
+    match recorded_form(entries) {
+        Some(Fact::FormRecorded { thread, .. }) => thread.clone(),
         _ => None,
     }
 }

@@ -14,7 +14,11 @@ use tokio::sync::mpsc;
 
 use crate::{
     agent::{Agent, AgentBuilder, AgentInput, AgentOutput, AgentSpec, AnswerForm, Piece, Session},
-    engine::{Engine, Outcome, Run, Target, engine::Active, opening::user_of},
+    engine::{
+        Engine, Outcome, Run, Target,
+        engine::Active,
+        opening::{thread_of, user_of},
+    },
     error::{Error, ErrorKind, Result},
     event::{Filter, Lag, Subscription},
     journal::{Entry, Fact, Opened, RunStatus, Summary},
@@ -32,6 +36,7 @@ type Ended = Pin<Box<dyn Future<Output = Result<Outcome>> + Send>>;
 struct Options {
     tenant: Option<TenantId>,
     user: Option<Arc<str>>,
+    thread: Option<Arc<str>>,
     timeout: Option<Duration>,
     cancel: Option<Cancel>,
     content: bool,
@@ -45,6 +50,9 @@ impl Options {
         let mut ctx = engine.context(run, self.tenant.as_ref());
         if let Some(user) = &self.user {
             ctx = ctx.with_principal(Arc::clone(user));
+        }
+        if let Some(thread) = &self.thread {
+            ctx = ctx.with_thread(Arc::clone(thread));
         }
         if let Some(timeout) = self.timeout {
             ctx = ctx.with_timeout(timeout);
@@ -89,6 +97,15 @@ macro_rules! options {
             #[must_use]
             pub fn user(mut self, user: impl Into<Arc<str>>) -> Self {
                 self.options.user = Some(user.into());
+                self
+            }
+
+            /// The conversation that the run belongs to, which agents that remember go on with; none by default.
+            ///
+            /// It is recorded with the run, and a run that is resumed without one is still of that conversation.
+            #[must_use]
+            pub fn thread(mut self, thread: impl Into<Arc<str>>) -> Self {
+                self.options.thread = Some(thread.into());
                 self
             }
 
@@ -370,6 +387,10 @@ impl ResumeRequest {
         };
         let ctx = match (ctx.principal(), user_of(&entries)) {
             (None, Some(user)) => ctx.with_principal(user),
+            _ => ctx,
+        };
+        let ctx = match (ctx.thread(), thread_of(&entries)) {
+            (None, Some(thread)) => ctx.with_thread(thread),
             _ => ctx,
         };
         let (agent, input) = self.engine.asked_in(self.run, &entries)?;

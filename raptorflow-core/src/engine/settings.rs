@@ -1,4 +1,4 @@
-//! `EngineConfig`: layers, budgets and prices of an engine as data, so that every language gives them in one form.
+//! `EngineConfig`: layers, budgets, prices and memory of an engine as data, so that every language gives them in one form.
 
 use std::{fs, path::PathBuf};
 
@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     economics::{BudgetConfig, PriceBook, PriceEntry},
     error::{Error, ErrorKind, Result},
+    memory::MemoryConfig,
     model::LayersConfig,
     tool::BuiltinTools,
 };
@@ -50,6 +51,8 @@ pub struct EngineConfig {
     pub prices: Option<Prices>,
     /// Which tools of the library agents may name; none by default.
     pub tools: Option<BuiltinTools>,
+    /// What agents remember with; nothing by default.
+    pub memory: Option<MemoryConfig>,
 }
 
 /// Prices as data: entries, or the path of a TOML file with `[[price]]` entries.
@@ -200,6 +203,13 @@ mod tests {
             ),
             (json!({ "prices": [price] }), "prices[0].input", "1.5", "u64"),
             (json!({ "prices": 5 }), "prices", "5", "a sequence"),
+            (json!({ "memory": {} }), "memory", "{}", "relevance"),
+            (
+                json!({ "memory": { "relevance": "words", "window": { "keep": -1 } } }),
+                "memory.window.keep",
+                "-1",
+                "usize",
+            ),
         ] {
             let (at, got, wanted) = refusal(settings);
             assert_eq!((at.as_str(), got.as_str()), (field, value), "{wanted}");

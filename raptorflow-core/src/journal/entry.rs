@@ -71,6 +71,9 @@ pub enum Fact {
         /// The pictures and files that came with the question.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         attachments: Vec<Part>,
+        /// The conversation that the run belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thread: Option<Arc<str>>,
         /// What was said before the question.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         history: Vec<Message>,
@@ -172,6 +175,20 @@ pub enum Fact {
         query: String,
         /// What was found.
         passages: Vec<Passage>,
+    },
+    /// An agent was given what it remembers; a resumed run reads it here, and not in the memory again.
+    MemoryRecalled {
+        /// The ids of the memories.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        items: Vec<String>,
+        /// What it was given, as messages before its question.
+        messages: Vec<Message>,
+    },
+    /// What an agent was asked and answered is in its memory.
+    MemoryKept {
+        /// The ids of the memories.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        items: Vec<String>,
     },
     /// A model answered.
     ModelResponded {

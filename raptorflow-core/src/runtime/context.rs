@@ -40,6 +40,7 @@ struct Inner {
     run: RunId,
     tenant: TenantId,
     principal: Option<Arc<str>>,
+    thread: Option<Arc<str>>,
     path: Arc<str>,
     lineage: Arc<[AgentId]>,
     deadline: Option<Deadline>,
@@ -73,6 +74,7 @@ impl Context {
             run,
             tenant: TenantId::default(),
             principal: None,
+            thread: None,
             path: Arc::from(""),
             lineage: Arc::from([]),
             deadline: None,
@@ -101,6 +103,12 @@ impl Context {
     #[must_use]
     pub fn principal(&self) -> Option<&str> {
         self.inner.principal.as_deref()
+    }
+
+    /// The conversation that the run belongs to, where the host said so.
+    #[must_use]
+    pub fn thread(&self) -> Option<&str> {
+        self.0.thread.as_deref()
     }
 
     /// The place inside the run, steps joined with `/`; empty at its top.
@@ -179,6 +187,12 @@ impl Context {
     #[must_use]
     pub fn with_principal(&self, principal: impl Into<Arc<str>>) -> Self {
         self.changed(|inner| inner.principal = Some(principal.into()))
+    }
+
+    /// The conversation that the run belongs to.
+    #[must_use]
+    pub fn with_thread(&self, thread: impl Into<Arc<str>>) -> Self {
+        self.changed(|inner| inner.thread = Some(thread.into()))
     }
 
     /// Says that the caller shows no part of an answer before it is whole, so that one that breaks off may be asked for

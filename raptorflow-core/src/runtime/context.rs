@@ -108,7 +108,7 @@ impl Context {
     /// The conversation that the run belongs to, where the host said so.
     #[must_use]
     pub fn thread(&self) -> Option<&str> {
-        self.0.thread.as_deref()
+        self.inner.thread.as_deref()
     }
 
     /// The place inside the run, steps joined with `/`; empty at its top.

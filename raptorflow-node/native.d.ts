@@ -81,6 +81,10 @@ export declare class NativeEngine {
   cancel(run: string): Promise<undefined>
   /** Answers a gate of a run; the value is JSON. */
   signal(run: string, name: string, value: string, by?: string | undefined | null): Promise<undefined>
+  /** The calls of tools that wait for a person, of a run or of all, as JSON. */
+  approvals(run?: string | undefined | null): Promise<string>
+  /** Approves or denies a call of a tool; the answer is JSON. */
+  answerApproval(answer: string): Promise<undefined>
   /** Asks a run to begin nothing new. */
   pause(run: string): Promise<undefined>
   /** The id of a new run with the first entries of another. */

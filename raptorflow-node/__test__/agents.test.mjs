@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
-import { Agent, Engine, SkillRegistry, textOf } from 'raptorflow'
+import { Agent, Engine, SkillRegistry, textOf, tool } from 'raptorflow'
 
 /** An engine whose model plays each agent by what the agent is told to be. */
 function office(requests = []) {
@@ -72,4 +72,48 @@ test('skills are agents', async () => {
   } finally {
     rmSync(folder, { recursive: true })
   }
+})
+
+test('a call that needs approval waits for exactly this call', async () => {
+  const sent = []
+  const send = tool({
+    name: 'send',
+    description: 'Sends a text to everybody.',
+    parameters: { type: 'object', required: ['text'], properties: { text: { type: 'string' } } },
+    effects: 'external',
+    approval: true,
+    rate: { calls: 5, seconds: 60 },
+    execute: ({ text }) => {
+      sent.push(text)
+      return 'sent'
+    },
+  })
+  const engine = new Engine(undefined, { defaultModel: 'host:m' })
+  engine.registerModel('host:m', ({ messages }) => {
+    const last = messages.at(-1)
+    if (last.role === 'tool') return JSON.stringify(last.parts[0].content)
+    return { toolCalls: [{ id: '1', name: 'send', arguments: { text: textOf(last) } }] }
+  })
+  engine.register(new Agent({ name: 'crier', tools: [send] }))
+  const waiting = async (run) => {
+    for (;;) {
+      const [call] = await engine.pendingApprovals(run.id)
+      if (call !== undefined) return call
+    }
+  }
+
+  const run = await engine.start('crier', 'hello')
+  const call = await waiting(run)
+  assert.deepEqual([call.agent, call.tool, call.arguments, sent], ['crier', 'send', { text: 'hello' }, []])
+  assert.deepEqual(await engine.pendingApprovals(), [call])
+  await assert.rejects(engine.approve({ ...call, digest: '0'.repeat(64) }), { code: 'permission_denied' })
+  await engine.approve(call, { by: 'anna' })
+  assert.match((await run.outcome()).text, /sent/)
+  assert.deepEqual(sent, ['hello'])
+  await assert.rejects(engine.approve(call), ({ code }) => code === 'conflict' || code === 'not_found')
+
+  const second = await engine.start('crier', 'again')
+  await engine.deny(await waiting(second), { by: 'anna', reason: 'once is enough' })
+  assert.match((await second.outcome()).text, /once is enough/)
+  assert.deepEqual(sent, ['hello'])
 })

@@ -3,8 +3,9 @@
 use napi::{Env, bindgen_prelude::PromiseRaw};
 use napi_derive::napi;
 use raptorflow_core::{
+    engine::ApprovalRequest,
     journal::{Entry, Fact, RunFilter, RunState, RunStatus, Summary},
-    types::{RunId, Timestamp},
+    types::{Digest, RunId, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,31 @@ impl NativeEngine {
                 Some(by) => request.by(by).await,
                 None => request.await,
             }
+        })
+    }
+
+    /// The calls of tools that wait for a person, of a run or of all, as JSON.
+    #[napi]
+    pub fn approvals<'e>(&self, env: &'e Env, run: Option<String>) -> napi::Result<PromiseRaw<'e, String>> {
+        let engine = self.engine.clone();
+        promise(env, async move {
+            written(&match run {
+                Some(run) => engine.approvals(run.parse()?).await?,
+                None => engine.pending_approvals().await?,
+            })
+        })
+    }
+
+    /// Approves or denies a call of a tool; the answer is JSON.
+    #[napi]
+    pub fn answer_approval<'e>(&self, env: &'e Env, answer: String) -> napi::Result<PromiseRaw<'e, ()>> {
+        let engine = self.engine.clone();
+        promise(env, async move {
+            let Answered { run, id, digest, approved, by, reason } = data("answer", &answer)?;
+            let request =
+                if approved { engine.approve(run, id, digest) } else { engine.deny(run, id, digest) };
+            let request = by.into_iter().fold(request, ApprovalRequest::by);
+            reason.into_iter().fold(request, ApprovalRequest::because).await
         })
     }
 
@@ -151,4 +177,15 @@ impl<'a> Told<'a> {
     fn of(entry: &'a Entry) -> Self {
         Self { sequence: entry.sequence, time: entry.time, path: &entry.path, fact: &entry.fact }
     }
+}
+
+/// What somebody says about a call of a tool.
+#[derive(Deserialize)]
+struct Answered {
+    run: RunId,
+    id: String,
+    digest: Digest,
+    approved: bool,
+    by: Option<String>,
+    reason: Option<String>,
 }

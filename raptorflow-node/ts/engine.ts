@@ -1,6 +1,7 @@
 // `Engine`: agents, models, journals and a bus in one handle.
 
 import { type Agent, nativeAgent } from './agent.js'
+import { type Approving, type Denying, type PendingApproval, verdict } from './approval.js'
 import { answered, type Answering, AnswerStream, type AskOptions, questionText } from './ask.js'
 import { snake } from './data.js'
 import { call, countOf, settle } from './error.js'
@@ -273,6 +274,27 @@ export class Engine {
   async signal(run: string, name: string, value: unknown, options: { readonly by?: string } = {}): Promise<void> {
     const text = toJson(value, 'value')
     await settle(() => this.#native.signal(run, name, text, options.by))
+  }
+
+  /** The calls of tools for which a run waits, or all runs of the tenant that have not ended, oldest first. */
+  async pendingApprovals(run?: string): Promise<PendingApproval[]> {
+    return JSON.parse(await settle(() => this.#native.approvals(run))) as PendingApproval[]
+  }
+
+  /**
+   * Approves a call of a tool: of exactly this tool with exactly these arguments.
+   *
+   * A run that is not at work now finds the answer when it is resumed. The error is `conflict` when the run has ended or
+   * the call was approved or denied already, `not_found` when the run waits for no such call, and `permission_denied`
+   * when the digest is that of another one.
+   */
+  async approve(call: PendingApproval, options: Approving = {}): Promise<void> {
+    await settle(() => this.#native.answerApproval(verdict(call, true, options)))
+  }
+
+  /** Denies a call of a tool; the model is told, and the run goes on without it. The errors are those of `approve`. */
+  async deny(call: PendingApproval, options: Denying = {}): Promise<void> {
+    await settle(() => this.#native.answerApproval(verdict(call, false, options)))
   }
 
   /** Asks a workflow to begin nothing new; what is under way goes on, and `resume` lets it go on. */

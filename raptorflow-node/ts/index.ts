@@ -14,6 +14,7 @@ export {
   type ModelSettings,
   type Retrieval,
 } from './agent.js'
+export type { Approving, Denying, PendingApproval } from './approval.js'
 export { type Answering, type AnswerPart, AnswerStream, type AskOptions, type Partially } from './ask.js'
 export type { CallContext } from './callback.js'
 export { Engine, type EngineOptions, type ResumeOptions, type RunFilter, type RunOptions, type Target } from './engine.js'

@@ -22,6 +22,10 @@ export interface ToolOptions<Parameters extends SchemaLike = SchemaLike> {
   readonly effects?: Effects
   /** How long one call may take, in milliseconds; 30,000 by default. */
   readonly timeout?: number
+  /** Whether each call waits until a person approves it, `false` by default; see `Engine.pendingApprovals`. */
+  readonly approval?: boolean
+  /** How often it may be called in a process: so many calls in so many seconds. */
+  readonly rate?: { readonly calls: number; readonly seconds: number }
   /**
    * Does the work; it may be async, and gives a value that JSON can say.
    *
@@ -41,7 +45,8 @@ export class Tool {
 
   /** @internal */
   constructor(options: ToolOptions) {
-    const { name, description, parameters = { type: 'object', properties: {} }, effects, timeout, execute } = options
+    const { name, description, parameters = { type: 'object', properties: {} }, effects, timeout, approval, rate, execute } =
+      options
     functionOf('execute', execute)
     this.name = name
     this.description = description
@@ -51,6 +56,8 @@ export class Tool {
       parameters: jsonSchema(parameters, 'parameters'),
       effects,
       timeout: timeout === undefined ? undefined : span(timeout),
+      approval,
+      rate,
     }
     const invoke = (args: never, ctx: CallContext): unknown => {
       const given = parsed(parameters, args)

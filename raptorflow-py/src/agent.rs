@@ -7,7 +7,7 @@ use raptorflow_core::{
     Agent as CoreAgent, Error, ErrorKind,
     agent::{AgentBuilder, AgentSpec},
     tool::FunctionTool,
-    types::{Schema, ToolSpec},
+    types::{Schema, ToolRate, ToolSpec},
     workflow::{WorkflowBuilder, WorkflowSpec},
 };
 
@@ -30,7 +30,8 @@ impl Tool {
 #[pymethods]
 impl Tool {
     #[new]
-    #[pyo3(signature = (name, description, parameters, function, *, is_async, effects, timeout))]
+    #[pyo3(signature = (name, description, parameters, function, *, is_async, effects, timeout, approval, rate))]
+    #[expect(clippy::too_many_arguments, reason = "one keyword each in Python")]
     fn new(
         name: &str,
         description: &str,
@@ -39,6 +40,8 @@ impl Tool {
         is_async: bool,
         effects: &Bound<'_, PyAny>,
         timeout: Option<f64>,
+        approval: bool,
+        rate: Option<(u32, u64)>,
     ) -> PyResult<Self> {
         let py = parameters.py();
         let build = || {
@@ -48,6 +51,8 @@ impl Tool {
             if let Some(seconds) = timeout {
                 spec.timeout = duration("timeout", seconds)?;
             }
+            spec.approval = approval;
+            spec.rate = rate.map(|(calls, seconds)| ToolRate { calls, seconds });
             Ok(Self(callback::tool(spec, Callback::new(function, is_async, "tool.call"))))
         };
         build().map_err(|err| raise(py, &err))

@@ -5,13 +5,13 @@ use std::{path::PathBuf, sync::Arc};
 use pyo3::{prelude::*, types::PyList};
 use raptorflow_core::{
     Engine as CoreEngine,
-    engine::{EngineConfig, Outcome},
+    engine::{ApprovalRequest, EngineConfig, Outcome},
     journal::JournalConfig,
     model::{FunctionModel, Model, ModelAbilities, ModelInfo},
     orchestrator::Report,
     pack::Pack as CorePack,
     runtime::{Runtime, SystemClock},
-    types::{RunId, TenantId},
+    types::{Digest, RunId, TenantId},
 };
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     ask::{Answer, Question},
     bridge::Bridge,
     callback::{self, Callback},
-    convert::{deserialized, to_value},
+    convert::{deserialized, serialized, to_value},
     error::raise,
     event::EventBus,
     money::{Whose, balance_object, cache_object, list, object},
@@ -179,6 +179,42 @@ impl Engine {
         if let Some(by) = by {
             request = request.by(by);
         }
+        bridge.spawn(py, request.into_future(), |py, ()| Ok(py.None()))
+    }
+
+    /// A future of the calls of tools that wait for a person.
+    fn approvals<'py>(
+        &self,
+        py: Python<'py>,
+        bridge: &Bridge,
+        run: Option<&str>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (engine, run) = (self.0.clone(), run.map(|run| run_id(py, run)).transpose()?);
+        let pending = async move {
+            match run {
+                Some(run) => engine.approvals(run).await,
+                None => engine.pending_approvals().await,
+            }
+        };
+        bridge.spawn(py, pending, |py, pending| Ok(serialized(py, &pending)?.unbind()))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one keyword each in Python")]
+    fn answer_approval<'py>(
+        &self,
+        py: Python<'py>,
+        bridge: &Bridge,
+        run: &str,
+        id: String,
+        digest: &str,
+        approved: bool,
+        by: Option<String>,
+        reason: Option<String>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (run, digest) = (run_id(py, run)?, digest.parse::<Digest>().map_err(|err| raise(py, &err))?);
+        let request = if approved { self.0.approve(run, id, digest) } else { self.0.deny(run, id, digest) };
+        let request = by.into_iter().fold(request, ApprovalRequest::by);
+        let request = reason.into_iter().fold(request, ApprovalRequest::because);
         bridge.spawn(py, request.into_future(), |py, ()| Ok(py.None()))
     }
 

@@ -1,5 +1,7 @@
 """Agents ask others, hand over, work by skills, and end at what they may cost."""
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +75,47 @@ def test_skills_are_agents(tmp_path: Path) -> None:
         engine.run_sync("talk.greet.v1", {"who": 5})
     with pytest.raises(rf.AlreadyExistsError):
         engine.install_skills(rf.SkillRegistry.load(tmp_path))
+
+
+def test_a_call_that_needs_approval_waits_for_exactly_this_call() -> None:
+    sent: list[str] = []
+
+    @rf.tool(effects="external", approval=True, rate=(5, 60))
+    def send(text: str) -> str:
+        """Sends a text to everybody."""
+        sent.append(text)
+        return "sent"
+
+    def model(request: rf.ChatRequest) -> Any:
+        last = request.messages[-1]
+        if last.role != "tool":
+            return called("send", {"text": request.messages[-1].text})
+        return json.dumps(last.parts[0]["content"])
+
+    async def main() -> None:
+        engine = rf.Engine(default_model="host:m")
+        engine.register_model("host:m", model)
+        engine.register(rf.Agent("crier", tools=[send]))
+
+        async def waiting(run: rf.Run) -> rf.PendingApproval:
+            while not (calls := await engine.pending_approvals(run.id)):
+                await asyncio.sleep(0)
+            return calls[0]
+
+        run = await engine.start("crier", "hello")
+        call = await waiting(run)
+        assert (call.agent, call.tool, call.arguments, sent) == ("crier", "send", {"text": "hello"}, [])
+        assert await engine.pending_approvals() == [call]
+        other = rf.PendingApproval(call.run, call.id, call.agent, call.tool, {}, "0" * 64, call.since)
+        with pytest.raises(rf.PermissionDeniedError):
+            await engine.approve(other, by="anna")
+        await engine.approve(call, by="anna")
+        assert "sent" in (await run.outcome()).text and sent == ["hello"]
+        with pytest.raises((rf.ConflictError, rf.NotFoundError)):
+            await engine.approve(call)
+
+        run = await engine.start("crier", "again")
+        await engine.deny(await waiting(run), by="anna", reason="once is enough")
+        assert "once is enough" in (await run.outcome()).text and sent == ["hello"]
+
+    asyncio.run(main())

@@ -9,6 +9,7 @@
 
 from . import embedders
 from ._agent import Agent, Capability, FunctionAgent, Handoff, Limits, ModelSettings, Retrieval, agent
+from ._approval import PendingApproval
 from ._ask import AnswerPart, AnswerStream
 from ._data import (
     Archive,
@@ -105,6 +106,7 @@ __all__ = [
     "Outcome",
     "Pack",
     "Passage",
+    "PendingApproval",
     "PermissionDeniedError",
     "Prediction",
     "Pruned",

@@ -7,6 +7,7 @@ from typing import Any, Callable, Mapping, Sequence, TypeVar, overload
 
 from . import _raptorflow
 from ._agent import Agent, FunctionAgent
+from ._approval import Approvals
 from ._ask import Asking
 from ._data import Archive, ChatRequest, Entry, Erased, Outcome, Pruned, RunPage, RunSummary
 from ._economics import Spending
@@ -36,7 +37,7 @@ T = TypeVar("T")
 Loaders = dict[str, Callable[[Any], Any]]
 
 
-class Engine(Asking, Spending):
+class Engine(Approvals, Asking, Spending):
     """Runs agents, records every step, and tells a bus.
 
     An engine holds threads that it shares with all engines of the process, and may be used from any loop and thread.
@@ -147,11 +148,7 @@ class Engine(Asking, Spending):
         return loaded
 
     def install_skills(self, skills: SkillRegistry) -> None:
-        """Makes an agent of each skill known, under the skill's id; all or nothing.
-
-        Its input is a dict with the skill's inputs, or a text for the only one that is required. It works by what the
-        registry has under its id when a run begins, and a run that is resumed goes on with what it began with.
-        """
+        """Makes an agent of each skill known, under the skill's id; its input is a dict with the skill's inputs."""
         self._native.install_skills(skills._native)
 
     def use_knowledge(self, knowledge: KnowledgeBase) -> None:

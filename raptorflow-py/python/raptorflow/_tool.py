@@ -29,6 +29,8 @@ class Tool(Generic[P, R]):
         parameters: Mapping[str, Any] | None = None,
         effects: _Effects = "read",
         timeout: float | timedelta | None = None,
+        approval: bool = False,
+        rate: tuple[int, float | timedelta] | None = None,
         _scope: dict[str, Any] | None = None,
     ) -> None:
         from ._function import Signature
@@ -49,6 +51,8 @@ class Tool(Generic[P, R]):
             is_async=signature.is_async,
             effects=effects,
             timeout=self.timeout,
+            approval=approval,
+            rate=rate and (rate[0], round(seconds(rate[1]) or 0)),
         )
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
@@ -74,6 +78,8 @@ def tool(
     parameters: Mapping[str, Any] | None = None,
     effects: _Effects = "read",
     timeout: float | timedelta | None = None,
+    approval: bool = False,
+    rate: tuple[int, float | timedelta] | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -91,6 +97,8 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         parameters: A JSON Schema of the parameters.
         effects: What a call changes. Tools that only `read` run side by side, others one after another.
         timeout: Seconds that one call may take; 30 by default.
+        approval: Whether each call waits until a person approves it; see `Engine.pending_approvals`.
+        rate: How often it may be called in a process: so many calls in so many seconds, whole ones.
     """
     from ._function import scope_of_caller
 

@@ -64,6 +64,20 @@ async fn an_execution_is_tried_again_three_times_and_each_time_is_recorded() {
 }
 
 #[tokio::test]
+async fn a_pause_that_is_longer_than_the_time_left_is_not_waited_for() {
+    let busy = Error::new(ErrorKind::RateLimited, "model.stream", "busy");
+    let busy = busy.retryable(Retry::After(Duration::from_secs(300)));
+    let script = ScriptedModel::new([Reply::error(busy)]);
+    let number = Schema::new(json!({ "type": "number" })).unwrap();
+    let capability = Capability::new("count", "Counts.", Schema::any_object(), number);
+    let worker = agent("worker").model_instance(Model::new(script)).capability(capability).build().unwrap();
+    let engine = Engine::builder().layers(Default::default()).build().await.unwrap();
+    // The capability has 30 seconds.
+    let err = engine.run(worker, count_of(&json!({ "goal": "x" }))).await.unwrap_err();
+    assert_eq!((err.kind(), err.operation()), (ErrorKind::RateLimited, "model.stream"));
+}
+
+#[tokio::test]
 async fn an_agent_with_a_model_goes_on_where_it_was() {
     let busy =
         Error::new(ErrorKind::Unavailable, "model.stream", "busy").retryable(Retry::After(Duration::ZERO));

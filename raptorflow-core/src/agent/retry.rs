@@ -23,7 +23,8 @@ impl<'a> Retries<'a> {
     /// Waits until the next try may begin, and records it.
     ///
     /// # Errors
-    /// The error that was given, when it is not to be tried again.
+    /// The error that was given, when it is not to be tried again, and when the pause is longer than the time that is
+    /// left: who reads it learns what was wrong, and not that the time was up.
     pub(super) async fn again(&mut self, error: Error) -> Result<()> {
         let (ctx, journal) = (self.session.ctx(), self.session.journal());
         let pause = match error.retry() {
@@ -35,7 +36,8 @@ impl<'a> Retries<'a> {
         };
         // What the store has is not known then: only a resume finds out.
         let unsure = journal.is_broken() || journal.is_lost();
-        if self.failed >= self.most || unsure || ctx.cancel().is_cancelled() || ctx.is_overdue() {
+        let late = ctx.deadline().is_some_and(|deadline| ctx.now().plus(pause) >= deadline);
+        if self.failed >= self.most || unsure || late || ctx.cancel().is_cancelled() {
             return Err(error);
         }
         self.failed += 1;

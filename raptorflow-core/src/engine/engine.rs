@@ -117,7 +117,7 @@ impl Engine {
     /// skills.insert(Skill::parse(&format!("---\n{front}\n---\n## MISSION\nGreet.\n"))?)?;
     /// let engine = Engine::builder().build().await?;
     /// engine.install_skills(&skills)?;
-    /// assert_eq!(engine.agents()[0].name().as_str(), "talk.greet.v1");
+    /// assert_eq!(engine.agents().list()[0].name().as_str(), "talk.greet.v1");
     /// # Ok(())
     /// # }
     /// ```

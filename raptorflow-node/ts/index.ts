@@ -110,6 +110,7 @@ export type { Entry, Question, RunPage, RunState, RunStatus, RunSummary, StepSta
 export { type Effects, Tool, tool, type ToolOptions } from './tool.js'
 export type { Archive, Erased, Pruned, Retention } from './upkeep.js'
 export {
+  type Aggregate,
   type Compensation,
   type Condition,
   type Gate,

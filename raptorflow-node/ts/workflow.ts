@@ -14,6 +14,19 @@ import type { Tool } from './tool.js'
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type StepFunction = (input: any, ctx: CallContext) => unknown
 
+/** How several answers become one value. */
+export type Aggregate =
+  | 'all'
+  | 'first'
+  | 'combine'
+  | 'consensus'
+  | 'majority'
+  | 'merge'
+  | 'priority'
+  | 'average'
+  | 'vote'
+  | 'best'
+
 /** A test of what a step gave; every part that is set must hold. */
 export interface Condition {
   /** Where in the value to look, as a JSON Pointer; the whole value by default. */
@@ -83,7 +96,7 @@ export interface WorkflowStep {
   /** The capability that is wanted of the agents. */
   readonly capability?: string
   /** How the answers of several agents become one value; `all` by default. */
-  readonly aggregate?: 'all' | 'first' | 'majority' | 'merge'
+  readonly aggregate?: Aggregate
   /** A tool that the engine knows; its input must be an object. */
   readonly tool?: string | Tool
   /** The steps of another workflow as one step. */

@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::{
     agent::AgentOutput,
-    orchestrator::{Claim, Dropped, Source, canonical::canonical},
+    orchestrator::{Claim, Dropped, Source},
     types::{AgentId, Passage},
+    workflow::canonical,
 };
 
 /// One agent's answer, on its way into a report.

@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::terms,
-    orchestrator::{Claim, canonical::canonical},
-    rag::lexical::StandardAnalyzer,
-    types::AgentId,
+    agent::terms, orchestrator::Claim, rag::lexical::StandardAnalyzer, types::AgentId, workflow::canonical,
 };
 
 /// Words that two claims must share to be about the same thing.

@@ -5,7 +5,6 @@
 
 mod aggregate;
 mod balance;
-mod canonical;
 mod disagreement;
 mod orchestrator;
 mod render;

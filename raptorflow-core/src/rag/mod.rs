@@ -29,6 +29,7 @@ pub use builder::KnowledgeBaseBuilder;
 pub use chunk::{Chunker, MarkdownChunker, Span, chunks};
 pub(crate) use document::canonical;
 pub use document::{Chunk, Document, Place};
+pub(crate) use embed::embed_checked;
 pub use embed::{Corpus, Embedder, FnEmbedder, HashingEmbedder};
 pub use embedder_registry::{EmbedderFactory, EmbedderRegistry, EmbedderSettings};
 pub use filter::Filter;

@@ -1,103 +1,107 @@
-//! `Aggregate`: one value out of what several agents answered.
+//! `Aggregate`: the rules by which several answers become one, how ties end, and when two texts are the same.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    types::Digest,
+    workflow::{Aggregation, Opinion, Undecided},
 };
 
-/// How the answers of several agents to one step become one value.
+/// How what several say becomes one value.
 ///
-/// Answers are taken in the order in which the step names its agents, whoever was first.
+/// Opinions are taken in the order in which they are given, which is that in which a step names its agents.
+/// As the aggregate of a step, `All`, `Combine`, `Merge` and `Average` need an answer of every agent, the others take the
+/// agents that failed as voices for nothing, and a step that is left undecided fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Aggregate {
-    /// An object with the answer of each agent under its name; all must answer.
+    /// An object with the answer of each agent under its name.
     #[default]
     All,
     /// The answer that was there first; the others are stopped.
     First,
-    /// The answer that more than half of the agents gave, compared as canonical JSON; an error without one.
+    /// A list of everything that was said, each thing once.
+    Combine,
+    /// What a share of at least [`Aggregation::threshold`] of the weight says; everybody by default.
+    Consensus,
+    /// The answer that more than half of the agents gave, each with one voice whatever it weighs.
     Majority,
     /// Objects become one object, in which the first agent that has a key gives its value; lists are joined; other
-    /// answers are listed. All must answer.
+    /// answers are listed.
     Merge,
+    /// What who stands furthest in front says: of the highest [`Opinion::priority`].
+    Priority,
+    /// The mean of the numbers that were said, by weight.
+    Average,
+    /// What the most weight is behind, and at least [`Aggregation::threshold`] of it where one is set.
+    Vote,
+    /// What has the highest score; the confidence stands in for a score that was not given.
+    Best,
+}
+
+/// What a tie comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Tie {
+    /// It stays one: there is no value.
+    #[default]
+    None,
+    /// What was said first.
+    First,
+    /// What somebody of the highest priority said; a tie when several did.
+    HighestPriority,
+    /// What somebody of the lowest priority said; a tie when several did.
+    LowestPriority,
+    /// What those who say it are most sure of, on average by weight; a tie when several are.
+    MostConfident,
+    /// One by a number that decides, the same each time and in whatever order the opinions are.
+    Seeded(u64),
+}
+
+/// When two texts are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TextMatch {
+    /// When they differ only in case, white space, punctuation and Unicode forms.
+    #[default]
+    Folded,
+    /// When every character is the same.
+    Exact,
 }
 
 impl Aggregate {
-    /// The value of answers by agent; failures of agents are told by their absence.
+    /// Whether a step that uses it needs an answer of every agent.
+    pub(super) fn needs_all(self) -> bool {
+        matches!(self, Self::All | Self::Combine | Self::Merge | Self::Average)
+    }
+
+    /// The value of answers by agent; failures of agents are told by their absence among `agents`.
     ///
     /// # Errors
-    /// `InvalidOutput` when there is no majority among `agents`, or no answer at all.
+    /// `InvalidOutput` when they are undecided, with why.
     pub(super) fn value(self, agents: usize, answers: Vec<(String, Value)>) -> Result<Value> {
-        match self {
-            Self::All => Ok(Value::Object(answers.into_iter().collect::<Map<_, _>>())),
-            Self::First => answers.into_iter().next().map(|(_, value)| value).ok_or_else(nobody),
-            Self::Majority => majority(agents, answers),
-            Self::Merge => Ok(merge(answers)),
-        }
+        let absent = agents.saturating_sub(answers.len());
+        let opinions: Vec<Opinion> =
+            answers.into_iter().map(|(agent, value)| Opinion::new(agent, value)).collect();
+        let aggregation = Aggregation::new(self).with_absent(std::iter::repeat_n(1.0, absent));
+        let decided = aggregation.decide(&opinions)?;
+        decided.value.ok_or_else(|| {
+            let why = match decided.undecided {
+                Some(Undecided::BelowThreshold) => "no answer was given by enough of the agents",
+                Some(Undecided::Tie) => "the answers of the agents stand level",
+                Some(Undecided::NothingUsable) => "no agent gave an answer of the kind that is aggregated",
+                _ => "no agent answered",
+            };
+            let votes = decided.sides.iter().map(|side| side.agents.len()).max().unwrap_or(0);
+            Error::new(ErrorKind::InvalidOutput, "workflow.aggregate", why)
+                .with("agents", agents)
+                .with("most votes", votes)
+        })
     }
-}
-
-fn majority(agents: usize, answers: Vec<(String, Value)>) -> Result<Value> {
-    let digests: Vec<Digest> =
-        answers.iter().map(|(_, value)| Digest::of(canonical(value).to_string())).collect();
-    let count = |digest: &Digest| digests.iter().filter(|other| *other == digest).count();
-    let votes = digests.iter().map(count).max().unwrap_or(0);
-    let winner = digests.iter().position(|digest| count(digest) * 2 > agents);
-    winner.and_then(|winner| answers.into_iter().nth(winner)).map(|(_, value)| value).ok_or_else(|| {
-        let message = "no answer was given by more than half of the agents";
-        Error::new(ErrorKind::InvalidOutput, "workflow.aggregate", message)
-            .with("agents", agents)
-            .with("most votes", votes)
-    })
-}
-
-/// Keys in order and numbers that are equal written alike, so that equal values are equal texts.
-fn canonical(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let mut sorted: Vec<_> = fields.iter().collect();
-            sorted.sort_unstable_by_key(|(key, _)| *key);
-            Value::Object(sorted.into_iter().map(|(key, value)| (key.clone(), canonical(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
-        Value::Number(number) => number
-            .as_f64()
-            .filter(|float| float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0)
-            .map_or_else(|| value.clone(), |float| Value::from(float as i64)),
-        other => other.clone(),
-    }
-}
-
-fn merge(answers: Vec<(String, Value)>) -> Value {
-    let values: Vec<Value> = answers.into_iter().map(|(_, value)| value).collect();
-    if values.iter().all(Value::is_object) {
-        let mut merged = Map::new();
-        for (key, value) in values
-            .into_iter()
-            .filter_map(|value| match value {
-                Value::Object(fields) => Some(fields),
-                _ => None,
-            })
-            .flatten()
-        {
-            merged.entry(key).or_insert(value);
-        }
-        return Value::Object(merged);
-    }
-    let parts = values.into_iter().flat_map(|value| match value {
-        Value::Array(items) => items,
-        other => vec![other],
-    });
-    Value::Array(parts.collect())
-}
-
-fn nobody() -> Error {
-    Error::new(ErrorKind::InvalidOutput, "workflow.aggregate", "no agent answered")
 }
 
 #[cfg(test)]

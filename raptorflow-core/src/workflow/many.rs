@@ -121,7 +121,7 @@ impl Flow<'_> {
             while let Some((place, outcome)) = work.next().await {
                 match outcome {
                     Ok(answer) => answers.push((place, answer)),
-                    Err(err) if matches!(aggregate, Aggregate::All | Aggregate::Merge) => return Err(err),
+                    Err(err) if aggregate.needs_all() => return Err(err),
                     Err(err) => failure = Some(err),
                 }
                 if aggregate == Aggregate::First && !answers.is_empty() {

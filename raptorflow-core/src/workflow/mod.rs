@@ -6,6 +6,8 @@
 //! of each, so that a resumed run repeats nothing that is recorded.
 
 mod aggregate;
+mod aggregation;
+mod canonical;
 mod compile;
 mod condition;
 mod cycle;
@@ -13,20 +15,27 @@ mod driver;
 mod gate;
 mod graph;
 mod many;
+mod opinion;
 mod perform;
 mod picture;
 mod progress;
 mod rollback;
 mod run;
+mod sides;
 mod spec;
 mod step;
 mod template;
+#[cfg(test)]
+mod tests;
 mod waits;
 mod watchdog;
 mod workflow;
 
-pub use aggregate::Aggregate;
+pub use aggregate::{Aggregate, TextMatch, Tie};
+pub use aggregation::Aggregation;
+pub(crate) use canonical::canonical;
 pub use condition::Condition;
+pub use opinion::{Aggregated, LeftOut, Opinion, Side, Tied, Undecided};
 pub use spec::{AfterSpec, CompensateSpec, GateSpec, Join, RepeatSpec, StepSpec, TimerSpec, WorkflowSpec};
 pub use step::{
     Step, StepFunction, after, agent, agents, function, repeat, timer, timer_until, tool, workflow,

@@ -165,6 +165,12 @@ fn kind(step: &StepSpec) -> String {
             Aggregate::First => "first",
             Aggregate::Majority => "majority",
             Aggregate::Merge => "merge",
+            Aggregate::Combine => "combination",
+            Aggregate::Consensus => "consensus",
+            Aggregate::Priority => "first in priority",
+            Aggregate::Average => "average",
+            Aggregate::Vote => "vote",
+            Aggregate::Best => "best",
         };
         return format!("{how} of {}", agents.join(", "));
     }

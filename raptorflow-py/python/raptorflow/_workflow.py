@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     _Named = Union[str, Agent[Any], FunctionAgent[..., Any], "Workflow"]
     _After = Union[str, tuple[str, Mapping[str, Any]], Mapping[str, Any]]
-    _Aggregate = Literal["all", "first", "majority", "merge"]
+    _Aggregate = Literal[
+        "all", "first", "combine", "consensus", "majority", "merge", "priority", "average", "vote", "best"
+    ]
     _Function = Callable[..., Any]
 
 

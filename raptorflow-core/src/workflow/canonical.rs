@@ -1,13 +1,50 @@
-//! The form in which claims are compared: what a writer may do differently without saying anything else is gone.
+//! The form in which claims and answers are compared: what can be written in two ways is written in one.
 
+use serde_json::Value;
 use unicode_normalization::UnicodeNormalization as _;
+
+use crate::workflow::TextMatch;
+
+/// Up to here every whole number is one of its own as a float.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A value in the form in which answers are compared: equal values give equal texts, and others do not.
+///
+/// The keys of objects are in order, whole numbers are written alike with and without a fraction, and texts are folded
+/// when they are matched that way.
+pub(super) fn canonical_value(value: &Value, texts: TextMatch) -> String {
+    normal(value, texts).to_string()
+}
+
+fn normal(value: &Value, texts: TextMatch) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut sorted: Vec<_> = fields.iter().collect();
+            sorted.sort_unstable_by_key(|(key, _)| *key);
+            Value::Object(
+                sorted.into_iter().map(|(key, value)| (key.clone(), normal(value, texts))).collect(),
+            )
+        }
+        Value::Array(items) => Value::Array(items.iter().map(|item| normal(item, texts)).collect()),
+        Value::Number(number) => number
+            .as_f64()
+            .filter(|float| float.fract() == 0.0 && float.abs() < EXACT)
+            .map_or_else(|| value.clone(), |float| Value::from(float as i64)),
+        Value::String(text) if texts == TextMatch::Folded => {
+            let folded = canonical(text);
+            // A text of nothing but punctuation is compared as it is.
+            if folded.is_empty() { text.trim().into() } else { folded.into() }
+        }
+        other => other.clone(),
+    }
+}
 
 /// A text in the form in which claims are compared.
 ///
 /// It is in Unicode compatibility form and lower case, and punctuation and white space only part words.
 /// Signs that change what a text says stay: `+`, `#`, `%`, `<`, currency signs, and what stands inside numbers and
 /// words.
-pub(super) fn canonical(text: &str) -> String {
+pub(crate) fn canonical(text: &str) -> String {
     let folded: Vec<char> = text.nfkc().flat_map(char::to_lowercase).map(plain).collect();
     let mut out = String::with_capacity(text.len());
     let mut before = ' ';
@@ -76,7 +113,23 @@ fn is_sign(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn values_are_the_same_in_whatever_way_they_are_written() {
+        let same = |left: Value, right: Value| {
+            canonical_value(&left, TextMatch::Folded) == canonical_value(&right, TextMatch::Folded)
+        };
+        assert!(same(json!(1), json!(1.0)) && same(json!(0), json!(-0.0)));
+        assert!(same(json!({ "a": 1, "b": [2] }), json!({ "b": [2.0], "a": 1 })));
+        assert!(same(json!(" Yes. "), json!("yes")) && same(json!({ "a": "No" }), json!({ "a": "no" })));
+        assert!(!same(json!("1"), json!(1)) && !same(json!("?"), json!("!")) && !same(json!([]), json!({})));
+        assert!(!same(json!(9_007_199_254_740_993_u64), json!(9_007_199_254_740_992_u64)));
+        let exact = |text: &str| canonical_value(&json!(text), TextMatch::Exact);
+        assert_ne!(exact("Yes"), exact("yes"));
+    }
 
     #[test]
     fn punctuation_goes_and_signs_that_mean_something_stay() {

@@ -48,4 +48,6 @@ mod prose {
     mod mcp {}
     #[doc = include_str!("../docs/guide/tools.md")]
     mod tools {}
+    #[doc = include_str!("../docs/guide/council.md")]
+    mod council {}
 }

@@ -69,12 +69,13 @@ pub(crate) fn check(arguments: &Arguments) -> Result<()> {
     let pack = Pack::load(&folder)?;
     let contents = pack.manifest().contents;
     watch::say(&format!(
-        "{}: {} domains, {} agents, {} supervisors, {} capabilities; no problem found",
+        "{}: {} domains, {} agents, {} supervisors, {} capabilities, {} workflows; no problem found",
         folder.display(),
         contents.domains,
         contents.agents,
         contents.supervisors,
-        contents.capabilities
+        contents.capabilities,
+        contents.workflows
     ));
     Ok(())
 }

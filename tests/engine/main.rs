@@ -29,6 +29,7 @@ mod memory;
 mod memory_facts;
 mod orchestration;
 mod ownership;
+mod pack_flows;
 mod pack_skills;
 mod packs;
 mod partial_json;

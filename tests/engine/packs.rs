@@ -20,7 +20,7 @@ const TEAM: &str = "domains/one.toml";
 const MANIFEST: &str = "pack.toml";
 
 /// A small pack without a problem.
-fn pack() -> TempDir {
+pub(crate) fn pack() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let capability = |table: &str, name: &str| {
         format!(
@@ -55,26 +55,26 @@ fn pack() -> TempDir {
     folder
 }
 
-fn write(folder: &Path, file: &str, text: impl AsRef<[u8]>) {
+pub(crate) fn write(folder: &Path, file: &str, text: impl AsRef<[u8]>) {
     let path = folder.join(file);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
 }
 
 /// Replaces the `nth` occurrence of a text in a file.
-fn edit(folder: &Path, file: &str, nth: usize, from: &str, to: &str) {
+pub(crate) fn edit(folder: &Path, file: &str, nth: usize, from: &str, to: &str) {
     let text = fs::read_to_string(folder.join(file)).unwrap();
     let (at, _) = text.match_indices(from).nth(nth).unwrap_or_else(|| panic!("no `{from}` in {file}"));
     write(folder, file, format!("{}{to}{}", &text[..at], &text[at + from.len()..]));
 }
 
-fn shown(problems: &[Diagnostic]) -> Vec<String> {
+pub(crate) fn shown(problems: &[Diagnostic]) -> Vec<String> {
     let place = |it: &Diagnostic| format!("{}:{} {}", it.file.as_deref().unwrap_or("?"), it.line, it.code);
     problems.iter().map(place).collect()
 }
 
 /// The line of the `nth` occurrence of a text in a file.
-fn line(folder: &Path, file: &str, nth: usize, needle: &str) -> usize {
+pub(crate) fn line(folder: &Path, file: &str, nth: usize, needle: &str) -> usize {
     let text = fs::read_to_string(folder.join(file)).unwrap();
     let (at, _) = text.match_indices(needle).nth(nth).unwrap_or_else(|| panic!("no `{needle}` in {file}"));
     text[..at].matches('\n').count() + 1
@@ -85,13 +85,46 @@ fn the_council_loads_without_a_problem_and_is_what_it_says() {
     let (pack, problems) = Pack::check(&root().join("packs/council"));
     assert_eq!(problems, []);
     let pack = pack.unwrap();
-    assert_eq!((pack.teams().len(), pack.agents().len()), (7, pack.manifest().contents.agents));
+    assert_eq!((pack.teams().len(), pack.agents().len()), (7, 70));
     let leads = pack.teams().iter().map(|(_, lead)| lead);
     let capabilities: usize = leads.chain(pack.agents()).map(|spec| spec.capabilities.len()).sum();
     assert_eq!(capabilities, pack.manifest().contents.capabilities);
     for spec in pack.teams().iter().map(|(_, lead)| lead).chain(pack.agents()) {
         assert!(spec.retrieval.is_some_and(|retrieval| retrieval.required), "{}", spec.name);
         assert_eq!(spec.capabilities.len(), 5, "{}", spec.name);
+    }
+}
+
+#[test]
+fn the_agents_of_the_council_keep_the_rules_of_its_readme() {
+    let pack = Pack::load(root().join("packs/council")).unwrap();
+    for (team, _) in pack.teams() {
+        let members = pack.agents().iter().filter(|agent| agent.domain.as_deref() == Some(&team.name));
+        assert_eq!(members.count(), 10, "{}", team.name);
+    }
+    for spec in pack.agents() {
+        let name = spec.name.as_str();
+        let words = spec.instructions.split_whitespace().count();
+        assert!((150..=350).contains(&words), "{name}: {words} words");
+        assert!((12..=25).contains(&spec.routing.words.len()), "{name}");
+        assert!(pack.agent_cases(name).len() >= 3, "{name}");
+        for capability in &spec.capabilities {
+            let what = &capability.name;
+            assert!((10..=25).contains(&capability.timeout_seconds), "{name}: {what}");
+            assert_eq!(
+                capability.input.as_value()["required"],
+                serde_json::json!(["goal"]),
+                "{name}: {what}"
+            );
+            assert_eq!(
+                capability.output.as_value()["required"],
+                serde_json::json!(["findings"]),
+                "{name}: {what}"
+            );
+        }
+        for case in pack.agent_cases(name) {
+            assert!(!case.passages.is_empty() && case.capability.is_some(), "{name}: {}", case.name);
+        }
     }
 }
 

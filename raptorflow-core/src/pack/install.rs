@@ -1,4 +1,4 @@
-//! Registers a valid pack: its agents, its supervisors, and an orchestrator over its teams, all or nothing.
+//! Registers a valid pack: its agents, its supervisors, an orchestrator over its teams, its workflows; all or nothing.
 
 use std::sync::Arc;
 
@@ -7,10 +7,11 @@ use crate::{
     error::Result,
     orchestrator::{Orchestrator, Supervisor},
     pack::Pack,
+    workflow::Workflow,
 };
 
 impl Pack {
-    /// Registers every agent of the pack, and an orchestrator with the pack's name over its teams.
+    /// Registers every agent and workflow of the pack, and an orchestrator with the pack's name over its teams.
     ///
     /// # Errors
     /// `AlreadyExists` when a name is taken; then nothing is registered.
@@ -33,6 +34,9 @@ impl Pack {
         let orchestrator =
             Orchestrator::new(name, teams)?.with_description(self.manifest.description.as_str());
         all.push(Agent::new(orchestrator));
+        for flow in &self.workflows {
+            all.push(Agent::new(Workflow::from_spec(flow.clone())?));
+        }
         agents.register_all(all)
     }
 }

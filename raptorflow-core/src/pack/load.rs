@@ -1,4 +1,4 @@
-//! Reads a folder of teams, agents and skills; every file is read, and every problem is reported with its place.
+//! Reads a folder of teams, agents, workflows and skills; every file is read, and every problem is reported with its place.
 
 use std::{
     collections::BTreeMap,
@@ -16,14 +16,16 @@ use crate::{
     event::Channel,
     orchestrator::TeamSpec,
     pack::{
-        Manifest, SkillCase,
+        AgentCase, Manifest, SkillCase,
+        judged::{self, Cases, Judged},
         place::Place,
         refs, skills,
         skills::Skills,
-        validate::{Files, check_skill_counts, validate},
+        validate::{Files, Parts, check_counts, validate},
     },
     skill::{Skill, SkillId},
     types::{Diagnostic, Diagnostics, Schema, Severity},
+    workflow::WorkflowSpec,
 };
 
 /// The largest file that a pack may have, in bytes.
@@ -78,6 +80,8 @@ pub struct Pack {
     pub(super) agents: Vec<AgentSpec>,
     pub(super) skills: Vec<Skill>,
     pub(super) cases: BTreeMap<SkillId, Vec<SkillCase>>,
+    pub(super) workflows: Vec<WorkflowSpec>,
+    pub(super) agent_cases: Cases,
 }
 
 /// A spec and the file that it came from.
@@ -151,6 +155,7 @@ impl Pack {
         for sub in reader.folders("agents") {
             agents.extend(reader.folder(&sub));
         }
+        let flows: Vec<Found<WorkflowSpec>> = reader.folder("workflows");
         let mut problems = reader.problems;
         let Skills { skills, cases, problems: of_skills } = skills::read(folder);
         let all_skills = of_skills.iter().all(|problem| problem.severity == Severity::Warning);
@@ -165,11 +170,26 @@ impl Pack {
             let place = Place::new(&agent.file, &agent.text);
             problems.extend(place_schemas(&mut agent.value, &schemas, place));
         }
+        let (agent_cases, of_cases) = judged::read(folder, &judged_agents(&teams, &agents));
         let Some(manifest) = manifest else { return (None, problems) };
-        problems.extend(validate(&manifest, &teams, &agents, files));
+        problems.extend(validate(
+            Parts { manifest: &manifest, teams: &teams, agents: &agents, flows: &flows },
+            files,
+        ));
         if files == Files::All {
-            let found = (skills.len(), cases.values().map(Vec::len).sum());
-            problems.extend(check_skill_counts(&manifest, found));
+            problems.extend(of_cases);
+            let contents = manifest.value.contents;
+            let cases_of_skills = cases.values().map(Vec::len).sum();
+            let cases_of_agents = agent_cases.values().map(Vec::len).sum();
+            problems.extend(check_counts(
+                &manifest,
+                &[
+                    ("skills", contents.skills, skills.len()),
+                    ("skill_cases", contents.skill_cases, cases_of_skills),
+                    ("workflows", contents.workflows, flows.len()),
+                    ("agent_cases", contents.agent_cases, cases_of_agents),
+                ],
+            ));
         }
         let retrieval = manifest.value.defaults.retrieval;
         let with_defaults = |mut spec: AgentSpec| {
@@ -181,7 +201,9 @@ impl Pack {
             .into_iter()
             .map(|found| found.value.split())
             .map(|(team, lead)| (team, with_defaults(lead)));
-        (Some(Self { manifest: manifest.value, teams: teams.collect(), agents, skills, cases }), problems)
+        let workflows = flows.into_iter().map(|found| found.value).collect();
+        let (manifest, teams) = (manifest.value, teams.collect());
+        (Some(Self { manifest, teams, agents, skills, cases, workflows, agent_cases }), problems)
     }
 
     /// What the pack is.
@@ -200,6 +222,18 @@ impl Pack {
     #[must_use]
     pub fn agents(&self) -> &[AgentSpec] {
         &self.agents
+    }
+
+    /// Its workflows, by name; they are installed with its agents.
+    #[must_use]
+    pub fn workflows(&self) -> &[WorkflowSpec] {
+        &self.workflows
+    }
+
+    /// The cases that an agent or a supervisor is judged by; none for one that the pack does not have.
+    #[must_use]
+    pub fn agent_cases(&self, agent: &str) -> &[AgentCase] {
+        self.agent_cases.get(agent).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Its skills, by id; a host puts those that it wants into a registry of its own.
@@ -309,6 +343,14 @@ impl Reader<'_> {
         }
         fs::read_to_string(&path).map_err(|err| err.to_string())
     }
+}
+
+/// Every agent that may have cases, the leads included.
+fn judged_agents<'a>(teams: &'a [Found<TeamFile>], agents: &'a [Found<AgentSpec>]) -> Vec<Judged<'a>> {
+    let leads =
+        teams.iter().map(|team| Judged { file: &team.file, spec: &team.value.supervisor, leads: true });
+    let members = agents.iter().map(|agent| Judged { file: &agent.file, spec: &agent.value, leads: false });
+    leads.chain(members).collect()
 }
 
 /// Puts the pack's schemas in place and checks that every schema of an agent is usable.

@@ -22,6 +22,12 @@ pub struct Contents {
     /// Cases under `evals/skills`; none when it is not said.
     #[serde(default)]
     pub skill_cases: usize,
+    /// Files under `workflows`; none when it is not said.
+    #[serde(default)]
+    pub workflows: usize,
+    /// Cases under `evals/agents`; none when it is not said.
+    #[serde(default)]
+    pub agent_cases: usize,
 }
 
 /// What agents have that say nothing else.

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use crate::{
     agent::AgentSpec,
     pack::{
-        Manifest,
+        Manifest, flows,
         load::{Found, TeamFile, stem},
         place::Place,
     },
     types::{AgentId, Diagnostic},
+    workflow::WorkflowSpec,
 };
 
 /// Whether every file of the pack could be read.
@@ -21,16 +22,22 @@ pub(super) enum Files {
     Some,
 }
 
+/// The files of a pack that name each other.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) manifest: &'a Found<Manifest>,
+    pub(super) teams: &'a [Found<TeamFile>],
+    pub(super) agents: &'a [Found<AgentSpec>],
+    pub(super) flows: &'a [Found<WorkflowSpec>],
+}
+
 /// Everything about a pack that one file alone cannot show.
-pub(super) fn validate(
-    manifest: &Found<Manifest>,
-    teams: &[Found<TeamFile>],
-    agents: &[Found<AgentSpec>],
-    files: Files,
-) -> Vec<Diagnostic> {
+pub(super) fn validate(parts: Parts<'_>, files: Files) -> Vec<Diagnostic> {
+    let Parts { manifest, teams, agents, .. } = parts;
     let mut problems = Vec::new();
-    check_names(manifest, teams, agents, &mut problems);
+    check_names(parts, &mut problems);
     check_teams(teams, agents, files, &mut problems);
+    check_flows(parts, files, &mut problems);
     for team in teams {
         check_agent(team.lead(), &team.value.supervisor, &mut problems);
     }
@@ -43,16 +50,29 @@ pub(super) fn validate(
     problems
 }
 
+/// Every workflow can be built, and its steps name agents and capabilities that there are.
+fn check_flows(parts: Parts<'_>, files: Files, problems: &mut Vec<Diagnostic>) {
+    let leads = parts.teams.iter().map(|team| &team.value.supervisor);
+    let others = parts.flows.iter().map(|flow| flow.value.name.as_str());
+    let known = flows::Known {
+        agents: leads.chain(parts.agents.iter().map(|agent| &agent.value)).collect(),
+        others: others.chain([parts.manifest.value.name.as_str()]).collect(),
+    };
+    for flow in parts.flows {
+        problems.extend(flows::check_alone(flow));
+        if files == Files::All {
+            problems.extend(flows::check_names(flow, &known));
+        }
+    }
+}
+
 /// Names can be names, files are named after what they hold, and no two things have one name.
-fn check_names(
-    manifest: &Found<Manifest>,
-    teams: &[Found<TeamFile>],
-    agents: &[Found<AgentSpec>],
-    problems: &mut Vec<Diagnostic>,
-) {
+fn check_names(parts: Parts<'_>, problems: &mut Vec<Diagnostic>) {
+    let Parts { manifest, teams, agents, flows } = parts;
     let named_teams = teams.iter().map(|team| (team.value.name.as_str(), team.place()));
     let leads = teams.iter().map(|team| (team.value.supervisor.name.as_str(), team.lead()));
     let members = agents.iter().map(|agent| (agent.value.name.as_str(), agent.place()));
+    let members = members.chain(flows.iter().map(|flow| (flow.value.name.as_str(), flow.place())));
     for (name, place) in named_teams.clone().chain([(manifest.value.name.as_str(), manifest.place())]) {
         if let Err(err) = AgentId::new(name) {
             problems.push(place.problem("name", name, "invalid_name", err.message().to_owned()));
@@ -150,29 +170,25 @@ fn check_contents(
     let leads = teams.iter().map(|team| team.value.supervisor.capabilities.len());
     let members = agents.iter().map(|agent| agent.value.capabilities.len());
     let (contents, place) = (manifest.value.contents, manifest.place().below("[contents]"));
-    let counts = [
-        ("domains", contents.domains, teams.len()),
-        ("agents", contents.agents, agents.len()),
-        ("supervisors", contents.supervisors, teams.len()),
-        ("capabilities", contents.capabilities, leads.chain(members).sum()),
-    ];
-    for (what, said, found) in counts {
-        if said != found {
-            let message = format!("the manifest says {said} {what}, the pack has {found}");
-            problems.push(place.problem(what, "", "wrong_count", message));
-        }
-    }
+    problems.extend(check_counts(
+        manifest,
+        &[
+            ("domains", contents.domains, teams.len()),
+            ("agents", contents.agents, agents.len()),
+            ("supervisors", contents.supervisors, teams.len()),
+            ("capabilities", contents.capabilities, leads.chain(members).sum()),
+        ],
+    ));
     if teams.is_empty() {
         let message = "a pack has at least one file under `domains`".to_owned();
         problems.push(place.problem("domains", "", "no_domain", message));
     }
 }
 
-/// What the manifest counts of skills and their cases is what there is.
-pub(super) fn check_skill_counts(manifest: &Found<Manifest>, found: (usize, usize)) -> Vec<Diagnostic> {
-    let (contents, place) = (manifest.value.contents, manifest.place().below("[contents]"));
-    let counts = [("skills", contents.skills, found.0), ("skill_cases", contents.skill_cases, found.1)];
-    let differ = counts.into_iter().filter(|(_, said, found)| said != found);
+/// What the manifest counts is what there is: the name of each count, what is said and what was found.
+pub(super) fn check_counts(manifest: &Found<Manifest>, counts: &[(&str, usize, usize)]) -> Vec<Diagnostic> {
+    let place = manifest.place().below("[contents]");
+    let differ = counts.iter().filter(|(_, said, found)| said != found);
     differ
         .map(|(what, said, found)| {
             let message = format!("the manifest says {said} {what}, the pack has {found}");

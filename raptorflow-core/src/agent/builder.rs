@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    agent::{Agent, AgentKind, AgentSpec, Capability, Handoff, Limits, LlmAgent, Retrieval, notes},
+    agent::{Agent, AgentKind, AgentSpec, Capability, Handoff, Hook, Limits, LlmAgent, Retrieval, notes},
     error::{Error, ErrorKind, Result},
     memory::Remember,
     model::{Model, ModelSettings},
@@ -28,17 +28,18 @@ pub struct AgentBuilder {
     spec: Result<AgentSpec>,
     model: Option<Model>,
     tools: Vec<Arc<dyn Tool>>,
+    hooks: Vec<Arc<dyn Hook>>,
 }
 
 impl AgentBuilder {
     pub(super) fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { spec: AgentSpec::new(name), model: None, tools: Vec::new() }
+        Self { spec: AgentSpec::new(name), model: None, tools: Vec::new(), hooks: Vec::new() }
     }
 
     /// Continues from a spec that came as data.
     #[must_use]
     pub fn from_spec(spec: AgentSpec) -> Self {
-        Self { spec: Ok(spec), model: None, tools: Vec::new() }
+        Self { spec: Ok(spec), model: None, tools: Vec::new(), hooks: Vec::new() }
     }
 
     /// The model by name, `provider:model`; the engine's default when not set.
@@ -101,6 +102,19 @@ impl AgentBuilder {
     #[must_use]
     pub fn shared_tool(mut self, tool: Arc<dyn Tool>) -> Self {
         self.tools.push(tool);
+        self
+    }
+
+    /// Watches and steers its runs; see [`Hook`] for the order of several.
+    #[must_use]
+    pub fn hook(self, hook: impl Hook) -> Self {
+        self.shared_hook(Arc::new(hook))
+    }
+
+    /// A hook that is shared.
+    #[must_use]
+    pub fn shared_hook(mut self, hook: Arc<dyn Hook>) -> Self {
+        self.hooks.push(hook);
         self
     }
 
@@ -183,7 +197,7 @@ impl AgentBuilder {
                 tools.register_shared(tool).map_err(|err| err.with("agent", &spec.name))?;
             }
         }
-        Ok(Agent::new(LlmAgent::new(spec, self.model, tools)))
+        Ok(Agent::new(LlmAgent::new(spec, self.model, tools).with_hooks(self.hooks)))
     }
 
     fn change(mut self, change: impl FnOnce(&mut AgentSpec)) -> Self {
@@ -201,6 +215,9 @@ fn check(spec: &AgentSpec) -> Result<()> {
     };
     if spec.limits.steps == 0 {
         return unusable("limits.steps");
+    }
+    if spec.limits.hook_seconds == 0 {
+        return unusable("limits.hook_seconds");
     }
     if spec.agents.iter().chain(spec.handoffs.iter().map(|it| &it.agent)).any(|it| *it == spec.name) {
         let message = "an agent cannot ask itself, nor hand over to itself";

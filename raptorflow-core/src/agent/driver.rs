@@ -9,15 +9,21 @@ use tracing::Instrument as _;
 use crate::{
     agent::{
         Actor as _, AgentInput, AgentOutput, AgentRun, AgentSpec, Capability, Command, Desk, LlmAgent, Piece,
-        Retrieval, Session, call::Within, call::step_context, remember::Remembering, retry::Retries,
+        Retrieval, Session,
+        call::{Within, step_context},
+        gate::Gatekeeper,
+        hooks::Hooks,
+        remember::Remembering,
+        retry::Retries,
         vitals::Vitals,
     },
     error::{Error, ErrorKind, Result},
-    event::{Event, EventKind, Status},
+    event::{Batch, Event, EventKind, Status},
     journal::Fact,
     model::{Accumulator, ChatRequest, FinishReason, Model, StreamPart},
     runtime::{Context, names},
-    tool::{DispatchConfig, ToolRegistry, dispatch_approved},
+    tool::{DispatchConfig, Gate, ToolRegistry, dispatch_guarded},
+    types::Moment,
 };
 
 /// Runs an agent to its end, from where its journal left it.
@@ -33,7 +39,9 @@ pub(super) async fn drive(agent: &LlmAgent, session: &Session, input: &AgentInpu
     for entry in session.journal().recorded(session.ctx().path()) {
         run.apply(entry.fact)?;
     }
-    if run.next() == Command::Done && run.is_answered() && (run.has_kept() || !remembers) {
+    let hooks = agent.hooks(session);
+    let settled = !run.is_step_over() || !hooks.wants(Moment::AfterStep);
+    if run.next() == Command::Done && run.is_answered() && (run.has_kept() || !remembers) && settled {
         // Everything is recorded: nothing runs again, and nothing is told twice.
         return run.into_output();
     }
@@ -41,7 +49,7 @@ pub(super) async fn drive(agent: &LlmAgent, session: &Session, input: &AgentInpu
     let capability = input.capability.as_deref().map(|name| spec.capability(name)).transpose()?;
     let session = timed(session, spec, capability);
     let vitals = session.means().agents.vitals(&spec.name);
-    let driver = Driver { agent, session: &session, input, tools, vitals };
+    let driver = Driver { agent, session: &session, input, tools, vitals, hooks };
     let work = async {
         let mut retries = Retries::of(&session, capability);
         while let Err(err) = driver.run(&mut run).await {
@@ -143,6 +151,7 @@ pub(super) struct Driver<'a> {
     pub(super) input: &'a AgentInput,
     tools: ToolRegistry,
     vitals: Vitals,
+    pub(super) hooks: Hooks,
 }
 
 impl<'a> Driver<'a> {
@@ -157,6 +166,7 @@ impl<'a> Driver<'a> {
             input: self.input,
             tools: ToolRegistry::default(),
             vitals: self.vitals.clone(),
+            hooks: Hooks::default(),
         }
     }
 }
@@ -174,6 +184,9 @@ impl Driver<'_> {
             self.session.means().bus.publish(self.session.ctx(), queried).await?;
         }
         loop {
+            if (run.held().is_some() || !self.hooks.is_empty()) && Box::pin(self.steer(run)).await? {
+                continue;
+            }
             match run.next() {
                 Command::LoadContext { query, retrieval } => {
                     let (fact, queried) = self.load_context(query, retrieval).await?;
@@ -187,12 +200,17 @@ impl Driver<'_> {
                     // The agent is above its call, and pays for it.
                     let mut ctx = step_context(self.session.ctx(), run.steps(), "/model")
                         .with_agent(&self.agent.spec().name);
-                    if !self.session.shows_pieces() {
+                    if self.withholds() || !self.session.shows_pieces() {
                         ctx = ctx.with_whole_answers();
                     }
                     self.session.tell(Piece::Asked { attempt: run.steps().saturating_add(1) }).await;
                     let (fact, executed) = self.call_model(&ctx, model, request).await?;
-                    self.record(run, [fact], executed).await?;
+                    let asked = Fact::HookAsked { moment: Moment::AfterModel };
+                    if self.withholds() {
+                        self.record(run, [asked, fact], executed).await?;
+                    } else {
+                        self.record(run, [fact], executed).await?;
+                    }
                 }
                 Command::CallTools => self.call_tools(run).await?,
                 Command::HandOver(transfer) => {
@@ -213,12 +231,17 @@ impl Driver<'_> {
     }
 
     /// Appends facts, acts on them, and only then tells the bus.
-    async fn record<const N: usize>(&self, run: &mut AgentRun, facts: [Fact; N], event: Event) -> Result<()> {
+    async fn record(
+        &self,
+        run: &mut AgentRun,
+        facts: impl IntoIterator<Item = Fact> + AsRef<[Fact]>,
+        events: impl Into<Batch>,
+    ) -> Result<()> {
         let ctx = self.session.ctx();
-        self.session.journal().append(ctx, &facts).await?;
+        self.session.journal().append(ctx, facts.as_ref()).await?;
         self.vitals.beat(ctx.now());
         facts.into_iter().try_for_each(|fact| run.apply(fact))?;
-        self.session.means().bus.publish(ctx, event).await
+        self.session.means().bus.publish(ctx, events).await
     }
 
     async fn load_context(&self, query: &str, retrieval: Retrieval) -> Result<(Fact, Event)> {
@@ -279,15 +302,23 @@ impl Driver<'_> {
         let mut stream = model.stream(ctx, request).await?;
         while let Some(part) = stream.next().await {
             let part = part?;
-            if let StreamPart::Text { text } = &part {
-                if self.session.content() {
-                    self.publish_text(text).await?;
-                }
-                if self.session.is_read() {
-                    self.session.tell(Piece::Text(text.clone())).await;
-                }
+            if let StreamPart::Text { text } = &part
+                && !self.withholds()
+            {
+                self.show_text(text).await?;
             }
             answer.push(part)?;
+        }
+        Ok(())
+    }
+
+    /// Gives text of the answer to whoever reads along.
+    pub(super) async fn show_text(&self, text: &str) -> Result<()> {
+        if self.session.content() {
+            self.publish_text(text).await?;
+        }
+        if self.session.is_read() {
+            self.session.tell(Piece::Text(text.to_owned())).await;
         }
         Ok(())
     }
@@ -307,17 +338,31 @@ impl Driver<'_> {
         let within = Within::new(self.session, self.agent.spec(), run.steps());
         let keyed = within.context();
         let desk = Desk::new(self.session, self.agent.spec());
-        let mut results = pin!(dispatch_approved(&keyed, &self.tools, &calls, &config, &desk));
+        let gate = self.hooks.wants(Moment::BeforeTool).then(|| Gatekeeper::new(self, run));
+        let guard = gate.as_ref().map(|gate| gate as &dyn Gate);
+        let mut results = pin!(dispatch_guarded(&keyed, &self.tools, &calls, &config, &desk, guard));
         while let Some(result) = results.next().await {
-            let (_, result) = result?;
-            let answered = within.heard_of(&result.id)?;
+            self.learn(run, gate.as_ref())?;
+            let (_, result) = match result {
+                Ok(result) => result,
+                Err(err) => return if self.end(run, gate.as_ref()).await? { Ok(()) } else { Err(err) },
+            };
             let mut executed = event(ctx, self.agent.spec(), EventKind::CapabilityExecuted);
             executed.status = if result.is_error { Status::Error } else { Status::Success };
             executed.data = json!({ "tool": result.name });
-            let returned = Fact::ToolReturned { result };
-            match answered {
-                Some(answered) => self.record(run, [answered, returned], executed).await?,
-                None => self.record(run, [returned], executed).await?,
+            let mut facts = Vec::with_capacity(2);
+            facts.extend(within.heard_of(&result.id)?);
+            let decided = gate.as_ref().and_then(|gate| gate.answered(&result.id));
+            // An answer of a hook is the last word.
+            if decided.is_none() && self.hooks.wants(Moment::AfterTool) {
+                facts.push(Fact::HookAsked { moment: Moment::AfterTool });
+            }
+            let told = decided.as_ref().and_then(|fact| self.told(fact));
+            facts.extend(decided);
+            facts.push(Fact::ToolReturned { result });
+            self.record(run, facts, told.into_iter().chain([executed]).collect::<Vec<_>>()).await?;
+            if run.held().is_some() {
+                Box::pin(self.settle(run)).await?;
             }
         }
         Ok(())

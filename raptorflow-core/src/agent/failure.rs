@@ -17,6 +17,10 @@ pub(crate) fn is_its_own(ctx: &Context, agent: &AgentId, error: &Error) -> bool 
     if error.kind() == ErrorKind::BudgetExceeded {
         return error.get("spender") == Some(agent.as_str());
     }
+    if error.operation() == "agent.hook" {
+        // Whoever put the hook there hears of it.
+        return false;
+    }
     let kind = matches!(
         error.kind(),
         ErrorKind::InvalidInput

@@ -1,11 +1,13 @@
 //! `LlmAgent`: the agent built from an `AgentSpec` around a model.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use crate::{
-    agent::{Actor, AgentInput, AgentOutput, AgentSpec, Session, driver, handoff::TransferTool},
+    agent::{
+        Actor, AgentInput, AgentOutput, AgentSpec, Hook, Session, driver, handoff::TransferTool, hooks::Hooks,
+    },
     error::Result,
     model::Model,
     tool::ToolRegistry,
@@ -29,6 +31,7 @@ pub struct LlmAgent {
     layered: bool,
     tools: ToolRegistry,
     tool_specs: Arc<[ToolSpec]>,
+    hooks: Vec<Arc<dyn Hook>>,
 }
 
 impl LlmAgent {
@@ -36,7 +39,24 @@ impl LlmAgent {
     #[must_use]
     pub fn new(spec: AgentSpec, model: Option<Model>, tools: ToolRegistry) -> Self {
         let tool_specs = tools.specs();
-        Self { spec: Arc::new(spec), model, layered: false, tools, tool_specs }
+        Self { spec: Arc::new(spec), model, layered: false, tools, tool_specs, hooks: Vec::new() }
+    }
+
+    /// Lets hooks watch and steer its runs, after those that it has.
+    #[must_use]
+    pub fn with_hooks(mut self, hooks: impl IntoIterator<Item = Arc<dyn Hook>>) -> Self {
+        self.hooks.extend(hooks);
+        self
+    }
+
+    /// The engine's hooks and its own.
+    pub(super) fn hooks(&self, session: &Session) -> Hooks {
+        let of_engine = session.means().hooks();
+        if of_engine.is_empty() && self.hooks.is_empty() {
+            return Hooks::default();
+        }
+        let limit = Duration::from_secs(self.spec.limits.hook_seconds);
+        Hooks::new(&of_engine, &self.hooks, limit)
     }
 
     /// With a model that has the engine's layers before it.

@@ -5,6 +5,7 @@
 //! [`AgentRun`] decides and never awaits; the driver carries out what it asks and records the facts.
 
 mod actor;
+mod answer;
 mod approval;
 mod bridge;
 mod builder;
@@ -15,8 +16,13 @@ mod cost;
 mod driver;
 mod failure;
 mod function;
+mod function_hook;
+mod gate;
 mod handoff;
 mod handover;
+mod hook;
+mod hooked;
+mod hooks;
 mod llm;
 mod matching;
 mod notes;
@@ -43,7 +49,9 @@ pub use consolidator::Consolidator;
 pub(crate) use driver::{event, observed};
 pub(crate) use failure::is_its_own;
 pub use function::FunctionAgent;
+pub use function_hook::FunctionHook;
 pub use handoff::{Handoff, HistoryPolicy, Transfer};
+pub use hook::{Hook, Turn};
 pub use llm::LlmAgent;
 pub(crate) use matching::terms;
 pub use matching::{Candidate, Match, Matcher};

@@ -1,6 +1,6 @@
 //! `AgentRun`: the loop of an agent as a state machine that never awaits and can be stored at any step.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,8 +8,10 @@ use serde_json::Value;
 use crate::{
     agent::{
         AgentInput, AgentOutput, AgentSpec, Handoff, HistoryPolicy, Limits, Retrieval, Transfer,
+        answer::{into_text, tell_calls_apart},
         cost::Cost,
         handoff::{kept, told},
+        hooked::Hooked,
         question::{opening_messages, schema_name, searched},
     },
     error::{Error, ErrorKind, Result},
@@ -59,20 +61,20 @@ pub enum Command<'a> {
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AgentRun {
-    request: ChatRequest,
+    pub(super) request: ChatRequest,
     /// What the answer must fit, where the model answers with an object around it.
     #[serde(default)]
     inner: Option<Output>,
     limits: Limits,
-    phase: Phase,
-    steps: u32,
+    pub(super) phase: Phase,
+    pub(super) steps: u32,
     tool_calls: u32,
     repairs: u32,
-    usage: Usage,
-    cost: Cost,
+    pub(super) usage: Usage,
+    pub(super) cost: Cost,
     passages: Vec<Passage>,
     #[serde(default)]
-    handoffs: Vec<Handoff>,
+    pub(super) handoffs: Vec<Handoff>,
     /// Who answered, after a handoff.
     #[serde(default)]
     answered: Option<AgentId>,
@@ -80,10 +82,12 @@ pub struct AgentRun {
     recalled: bool,
     #[serde(default)]
     kept: bool,
+    #[serde(default)]
+    pub(super) hooked: Hooked,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum Phase {
+pub(super) enum Phase {
     Load { query: String, retrieval: Retrieval },
     Model,
     Tools { calls: Vec<ToolCall>, results: Vec<Option<ToolResult>> },
@@ -147,6 +151,7 @@ impl AgentRun {
             answered: None,
             recalled: false,
             kept: false,
+            hooked: Hooked::default(),
         })
     }
 
@@ -155,7 +160,7 @@ impl AgentRun {
     pub fn next(&self) -> Command<'_> {
         match &self.phase {
             Phase::Load { query, retrieval } => Command::LoadContext { query, retrieval: *retrieval },
-            Phase::Model => Command::CallModel(&self.request),
+            Phase::Model => Command::CallModel(self.hooked.request().unwrap_or(&self.request)),
             Phase::Tools { .. } => Command::CallTools,
             Phase::HandOver(transfer) => Command::HandOver(transfer),
             Phase::Done { .. } | Phase::Failed { .. } => Command::Done,
@@ -191,7 +196,13 @@ impl AgentRun {
     /// # Errors
     /// `Conflict` when the fact does not fit the state: the journal is of another definition of the agent.
     pub fn apply(&mut self, fact: Fact) -> Result<()> {
+        let Some(fact) = self.hooked.hold(fact) else { return Ok(()) };
         match fact {
+            Fact::HookAsked { .. } => {
+                self.hooked.ask();
+                Ok(())
+            }
+            Fact::HookDecided { moment, hooks, call, verdict } => self.decide(moment, &hooks, call, verdict),
             Fact::ContextLoaded { passages, .. } => self.load(passages),
             Fact::MemoryRecalled { messages, .. } => self.remember(messages),
             Fact::MemoryKept { .. } => {
@@ -306,7 +317,7 @@ impl AgentRun {
         Ok(())
     }
 
-    fn respond(
+    pub(super) fn respond(
         &mut self,
         message: Message,
         usage: Usage,
@@ -318,9 +329,24 @@ impl AgentRun {
         if !matches!(self.phase, Phase::Model) {
             return Err(drift("model_responded"));
         }
-        self.steps = self.steps.saturating_add(1);
+        self.count(usage, cost);
+        self.answer_with(message, usage, truncated)
+    }
+
+    /// Counts an answer of the model.
+    pub(super) fn count(&mut self, usage: Usage, cost: Option<Money>) {
+        self.begin_step();
         self.usage = self.usage.plus(usage);
         self.cost = self.cost.plus(cost);
+    }
+
+    pub(super) fn begin_step(&mut self) {
+        self.steps = self.steps.saturating_add(1);
+        self.hooked.step();
+    }
+
+    /// Goes on with an answer.
+    pub(super) fn answer_with(&mut self, message: Message, usage: Usage, truncated: bool) -> Result<()> {
         if message.tool_calls().next().is_some() {
             return self.want_tools(message);
         }
@@ -418,7 +444,7 @@ impl AgentRun {
         most
     }
 
-    fn return_tool(&mut self, result: ToolResult) -> Result<()> {
+    pub(super) fn return_tool(&mut self, result: ToolResult) -> Result<()> {
         let Phase::Tools { calls, results } = &mut self.phase else {
             return Err(drift("tool_returned"));
         };
@@ -445,7 +471,7 @@ impl AgentRun {
     }
 
     /// Back to the model, unless a bound was reached.
-    fn ask_again(&mut self) {
+    pub(super) fn ask_again(&mut self) {
         let limit = if self.steps >= self.limits.steps {
             Limit::Steps
         } else if self.limits.tokens.is_some_and(|tokens| self.usage.total_tokens() >= tokens) {
@@ -456,35 +482,12 @@ impl AgentRun {
             self.phase = Phase::Model;
             return;
         };
-        let said = self.request.messages.iter().rev().find(|message| message.role == Role::Assistant);
-        let output = Value::String(said.map(Message::text).unwrap_or_default());
+        let output = Value::String(self.said());
         self.phase = Phase::Done { output, finish: Finish::Limited(limit) };
     }
 }
 
-/// The text of an answer without a copy where it is one part.
-fn into_text(mut message: Message) -> String {
-    match message.parts.as_mut_slice() {
-        [Part::Text { text }] => std::mem::take(text),
-        _ => message.text(),
-    }
-}
-
-/// Gives each call an id of its own, so that results find their calls: some models give two calls one id.
-fn tell_calls_apart(message: &mut Message) {
-    let mut known = HashSet::new();
-    for part in &mut message.parts {
-        let Part::ToolCall(call) = part else { continue };
-        let given = call.id.clone();
-        let mut count = 1;
-        while !known.insert(call.id.clone()) {
-            count += 1;
-            call.id = format!("{given}-{count}");
-        }
-    }
-}
-
-fn drift(fact: &'static str) -> Error {
+pub(super) fn drift(fact: &'static str) -> Error {
     let message = "the recorded fact does not fit; the agent's definition has changed since the run began";
     Error::new(ErrorKind::Conflict, "agent.apply", message).with("fact", fact)
 }

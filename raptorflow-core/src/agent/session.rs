@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::mpsc;
 
 use crate::{
-    agent::AgentRegistry,
+    agent::{AgentRegistry, Hook},
     economics::PriceBook,
     error::{Error, ErrorKind, Result},
     event::Bus,
@@ -36,6 +36,15 @@ pub struct Means {
     pub knowledge: RwLock<Option<Arc<dyn Retriever>>>,
     /// What agents remember with.
     pub memory: Option<Memories>,
+    /// What watches and steers every agent.
+    pub hooks: RwLock<Arc<[Arc<dyn Hook>]>>,
+}
+
+impl Means {
+    /// What watches and steers every agent that begins now.
+    pub(super) fn hooks(&self) -> Arc<[Arc<dyn Hook>]> {
+        Arc::clone(&self.hooks.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// One run: its context, its journal, and the means; cloning is cheap.

@@ -74,6 +74,8 @@ pub struct Limits {
     /// How deep calls of agents by agents may be nested: it asks another one only when fewer than this many agents,
     /// teams and workflows are above it; 5 by default.
     pub depth: u32,
+    /// Seconds that a hook may take at one moment; 30 by default.
+    pub hook_seconds: u64,
 }
 
 impl Default for Limits {
@@ -87,6 +89,7 @@ impl Default for Limits {
             repairs: 1,
             seconds: None,
             depth: 5,
+            hook_seconds: 30,
         }
     }
 }

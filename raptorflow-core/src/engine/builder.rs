@@ -3,7 +3,7 @@
 use std::sync::{Arc, RwLock};
 
 use crate::{
-    agent::{AgentRegistry, Means},
+    agent::{AgentRegistry, Hook, Means},
     economics::{BudgetConfig, PriceBook},
     engine::{Engine, EngineConfig, Settings, budget::open_budgets},
     error::{Error, ErrorKind, Result},
@@ -51,6 +51,7 @@ pub struct EngineBuilder {
     tenant: Option<TenantId>,
     runtime: Option<Runtime>,
     journal: Option<JournalConfig>,
+    hooks: Vec<Arc<dyn Hook>>,
 }
 
 #[derive(Debug)]
@@ -156,6 +157,13 @@ impl EngineBuilder {
     #[must_use]
     pub fn tool(mut self, tool: impl Tool) -> Self {
         self.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// Watches and steers the runs of all agents; see [`Hook`] for the order of several.
+    #[must_use]
+    pub fn hook(mut self, hook: impl Hook) -> Self {
+        self.hooks.push(Arc::new(hook));
         self
     }
 
@@ -309,6 +317,7 @@ impl EngineBuilder {
             agents: AgentRegistry::default(),
             knowledge: RwLock::new(self.knowledge),
             memory,
+            hooks: RwLock::new(self.hooks.into()),
         };
         let journals = Journals::new(storage.clone(), runtime.clone(), self.journal.unwrap_or_default());
         let tenant = self.tenant.unwrap_or_default();

@@ -12,7 +12,7 @@ use std::{
 use futures_util::poll;
 
 use crate::{
-    agent::{Agent, AgentInput, AgentOutput, AgentRegistry, Means, Session, SkillAgent},
+    agent::{Agent, AgentInput, AgentOutput, AgentRegistry, Hook, Means, Session, SkillAgent},
     economics::Budgets,
     engine::{
         EngineBuilder, Outcome, ResumeRequest, Run, RunRequest, Target,
@@ -146,6 +146,13 @@ impl Engine {
     pub fn use_knowledge(&self, knowledge: impl Retriever) {
         let knowledge: Arc<dyn Retriever> = Arc::new(knowledge);
         *self.0.means.knowledge.write().unwrap_or_else(PoisonError::into_inner) = Some(knowledge);
+    }
+
+    /// Lets a hook watch and steer all agents that begin to work from now on, after the hooks that there are.
+    pub fn add_hook(&self, hook: impl Hook) {
+        let mut hooks = self.0.means.hooks.write().unwrap_or_else(PoisonError::into_inner);
+        let hook: Arc<dyn Hook> = Arc::new(hook);
+        *hooks = hooks.iter().cloned().chain([hook]).collect();
     }
 
     /// Asks an agent, or runs a workflow, and waits for the answer; see [`RunRequest`] for options.

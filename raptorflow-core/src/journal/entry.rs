@@ -11,7 +11,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     journal::Question,
     storage::Record,
-    types::{AgentId, Finish, Message, Money, Part, Passage, RunId, Schema, Timestamp, ToolResult, Usage},
+    types::{
+        AgentId, Finish, Message, Moment, Money, Part, Passage, RunId, Schema, Timestamp, ToolResult, Usage,
+        Verdict,
+    },
 };
 
 /// One fact and where and when it became one.
@@ -262,6 +265,26 @@ pub enum Fact {
     ToolReturned {
         /// The result.
         result: ToolResult,
+    },
+    /// Hooks are asked about the answer of the model or the tool that follows; it counts once they decided.
+    HookAsked {
+        /// After the model, or after a tool.
+        moment: Moment,
+    },
+    /// Hooks decided about a moment; a resumed run goes by it and does not ask them again.
+    ///
+    /// What changes nothing is recorded for the moments after something alone.
+    HookDecided {
+        /// The moment.
+        moment: Moment,
+        /// The names of the hooks that said so; none when nothing changes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        hooks: Vec<String>,
+        /// The call of a tool that it is about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<String>,
+        /// What they said: a request, a message, arguments, a result or a handoff as JSON.
+        verdict: Verdict<Value, Value>,
     },
 }
 

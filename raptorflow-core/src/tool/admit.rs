@@ -8,7 +8,7 @@ use crate::{
     error::{Error, ErrorKind, Result, Retry},
     runtime::Context,
     tool::{
-        Approver, Decision, ProposedCall, ToolRegistry,
+        Approver, Decision, Gate, Passed, ProposedCall, ToolRegistry,
         check::{checked, failure},
     },
     types::ToolSpec,
@@ -25,13 +25,26 @@ pub(super) enum Refusal {
     Denied(Option<String>),
     /// The tool needs approval and there is nobody to ask.
     Unasked,
+    /// A hook said no, and why.
+    Stopped(String),
+    /// A hook answered in place of the tool.
+    Answered(Value),
+}
+
+/// Who has a say before a tool is called.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Guards<'a> {
+    /// Who is asked about tools that need approval.
+    pub(super) approver: Option<&'a dyn Approver>,
+    /// Who may change, answer or refuse any call; asked before approval, so that what is approved is what runs.
+    pub(super) gate: Option<&'a dyn Gate>,
 }
 
 impl Refusal {
     /// What the model is told.
     pub(super) fn told(self) -> Value {
         let err = match self {
-            Self::Arguments(content) => return content,
+            Self::Arguments(content) | Self::Answered(content) => return content,
             other => other.error(),
         };
         let mut content = failure(err.kind(), err.message());
@@ -69,6 +82,11 @@ impl Refusal {
             Self::Denied(None) => denied("a person did not approve the call"),
             Self::Denied(Some(reason)) => denied("a person did not approve the call").with("reason", reason),
             Self::Unasked => denied("the tool needs approval, and there is nobody to ask"),
+            Self::Stopped(reason) => denied("a hook refused the call").with("reason", reason),
+            // Code is asked by no gate.
+            Self::Answered(_) => {
+                Error::new(ErrorKind::Internal, "tool.call", "a call of code was answered in its place")
+            }
         }
     }
 }
@@ -82,20 +100,29 @@ pub(super) async fn admitted(
     registry: &ToolRegistry,
     spec: &ToolSpec,
     arguments: &Value,
-    key: &str,
-    approver: Option<&dyn Approver>,
+    (id, key): (&str, &str),
+    guards: Guards<'_>,
 ) -> Result<std::result::Result<Value, Refusal>> {
-    let arguments = match checked(spec, arguments) {
+    let mut arguments = match checked(spec, arguments) {
         Ok(arguments) => arguments,
         Err(content) => return Ok(Err(Refusal::Arguments(content))),
     };
+    if let Some(gate) = guards.gate {
+        let call = ProposedCall { spec, arguments: &arguments, key };
+        match gate.pass(ctx, id, call).await? {
+            Passed::Unchanged => {}
+            Passed::Changed(changed) => arguments = changed,
+            Passed::Answered(content) => return Ok(Err(Refusal::Answered(content))),
+            Passed::Refused(reason) => return Ok(Err(Refusal::Stopped(reason))),
+        }
+    }
     if let Some(wait) = registry.wait(ctx, spec) {
         return Ok(Err(Refusal::TooOften(wait)));
     }
     if !spec.approval {
         return Ok(Ok(arguments));
     }
-    let Some(approver) = approver else { return Ok(Err(Refusal::Unasked)) };
+    let Some(approver) = guards.approver else { return Ok(Err(Refusal::Unasked)) };
     let call = ProposedCall { spec, arguments: &arguments, key };
     match ctx.bound("tool.approve", approver.decide(ctx, call)).await?? {
         Decision::Approved => Ok(Ok(arguments)),

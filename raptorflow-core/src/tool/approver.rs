@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{error::Result, runtime::Context, tool::Tool, types::ToolSpec};
 
-/// A call that needs approval; its arguments fit the schema, and the tool gets these and no others.
+/// A call that somebody decides about; its arguments fit the schema, and the tool gets these and no others.
 #[derive(Clone, Copy, Debug)]
 pub struct ProposedCall<'a> {
     /// The tool.
@@ -63,6 +63,29 @@ pub trait Approver: Debug + Send + Sync {
     /// # Errors
     /// What ends the run: nobody can be asked.
     async fn decide(&self, ctx: &Context, call: ProposedCall<'_>) -> Result<Decision>;
+}
+
+/// Has a say about every call of an agent, before a person is asked about it.
+#[async_trait]
+pub(crate) trait Gate: Send + Sync {
+    /// What becomes of a call; `id` is the model's.
+    ///
+    /// # Errors
+    /// What ends the run.
+    async fn pass(&self, ctx: &Context, id: &str, call: ProposedCall<'_>) -> Result<Passed>;
+}
+
+/// What becomes of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Passed {
+    /// It goes on as it is.
+    Unchanged,
+    /// It goes on with these arguments, which fit.
+    Changed(Value),
+    /// This is the tool's answer, and the tool is not called.
+    Answered(Value),
+    /// It is not carried out, and the model is told why.
+    Refused(String),
 }
 
 /// A tool of others, of which a person must approve each call.

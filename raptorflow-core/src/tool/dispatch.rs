@@ -10,7 +10,12 @@ use tracing::Instrument as _;
 use crate::{
     error::{Error, ErrorKind, Result, Retry},
     runtime::{Context, names},
-    tool::{Approver, ToolRegistry, admit::admitted, check::failure, function::guarded},
+    tool::{
+        Approver, Gate, ToolRegistry,
+        admit::{Guards, Refusal, admitted},
+        check::failure,
+        function::guarded,
+    },
     types::{Effects, ToolCall, ToolResult, ToolSpec},
 };
 
@@ -82,7 +87,7 @@ pub async fn dispatch(
     call: &ToolCall,
     config: &DispatchConfig,
 ) -> Result<ToolResult> {
-    dispatch_as(ctx, registry, call, config, 1, None).await
+    dispatch_as(ctx, registry, call, config, 1, Guards::default()).await
 }
 
 /// Carries out one call of code, which is told the tool's own error instead of an account of it for a model.
@@ -105,7 +110,8 @@ pub(crate) async fn call_tool(
 ) -> Result<Value> {
     let tool = registry.get(name)?;
     let key = ctx.idempotency_key().map_or_else(|| idempotency_key(ctx, name, 1), str::to_owned);
-    let admitted = admitted(ctx, registry, tool.spec(), arguments, &key, Some(approver)).await?;
+    let guards = Guards { approver: Some(approver), gate: None };
+    let admitted = admitted(ctx, registry, tool.spec(), arguments, (name, &key), guards).await?;
     let arguments = admitted.map_err(|refusal| refusal.error().with("tool", name))?;
     let ctx = ctx.with_timeout(tool.spec().timeout);
     let work = guarded(name, tool.call(&ctx, arguments));
@@ -149,7 +155,7 @@ pub fn dispatch_stream<'a>(
     calls: &'a [ToolCall],
     config: &'a DispatchConfig,
 ) -> impl Stream<Item = Result<(usize, ToolResult)>> + Send + 'a {
-    answers(ctx, registry, calls, config, None)
+    answers(ctx, registry, calls, config, Guards::default())
 }
 
 /// As [`dispatch_stream`], where `approver` decides about calls of tools that need approval.
@@ -166,7 +172,25 @@ pub fn dispatch_approved<'a>(
     config: &'a DispatchConfig,
     approver: &'a dyn Approver,
 ) -> impl Stream<Item = Result<(usize, ToolResult)>> + Send + 'a {
-    answers(ctx, registry, calls, config, Some(approver))
+    answers(ctx, registry, calls, config, Guards { approver: Some(approver), gate: None })
+}
+
+/// As [`dispatch_approved`], where `gate` has a say about every call before anybody is asked for approval.
+///
+/// # Errors
+/// As [`dispatch_approved`], and what `gate` says.
+///
+/// # Cancellation
+/// As [`dispatch_stream`].
+pub(crate) fn dispatch_guarded<'a>(
+    ctx: &'a Context,
+    registry: &'a ToolRegistry,
+    calls: &'a [ToolCall],
+    config: &'a DispatchConfig,
+    approver: &'a dyn Approver,
+    gate: Option<&'a dyn Gate>,
+) -> impl Stream<Item = Result<(usize, ToolResult)>> + Send + 'a {
+    answers(ctx, registry, calls, config, Guards { approver: Some(approver), gate })
 }
 
 fn answers<'a>(
@@ -174,7 +198,7 @@ fn answers<'a>(
     registry: &'a ToolRegistry,
     calls: &'a [ToolCall],
     config: &'a DispatchConfig,
-    approver: Option<&'a dyn Approver>,
+    guards: Guards<'a>,
 ) -> impl Stream<Item = Result<(usize, ToolResult)>> + Send + 'a {
     let indexed: Vec<_> = calls.iter().zip(occurrences(calls)).enumerate().collect();
     let together = |left: &ToolCall, right: &ToolCall| reads(registry, left) && reads(registry, right);
@@ -185,7 +209,7 @@ fn answers<'a>(
     stream::iter(groups)
         .map(move |group| {
             let answers = group.into_iter().map(move |(index, (call, occurrence))| async move {
-                let answer = dispatch_as(ctx, registry, call, config, occurrence, approver).await?;
+                let answer = dispatch_as(ctx, registry, call, config, occurrence, guards).await?;
                 Ok((index, answer))
             });
             stream::iter(answers).buffer_unordered(config.max_parallel.max(1))
@@ -213,19 +237,20 @@ async fn dispatch_as(
     call: &ToolCall,
     config: &DispatchConfig,
     occurrence: u32,
-    approver: Option<&dyn Approver>,
+    guards: Guards<'_>,
 ) -> Result<ToolResult> {
     let span = tracing::debug_span!(names::TOOL_CALL, tool = %call.name, call = %call.id);
     let answer = async {
         match registry.get(&call.name) {
             Ok(tool) => {
                 let (spec, key) = (tool.spec(), idempotency_key(ctx, &call.id, occurrence));
-                match admitted(ctx, registry, spec, &call.arguments, &key, approver).await? {
+                match admitted(ctx, registry, spec, &call.arguments, (&call.id, &key), guards).await? {
                     Ok(arguments) => {
                         let limited = limited(ctx, spec, key)?;
                         let work = guarded(&call.name, tool.call(&limited, arguments));
                         settled(ctx, spec, config, limited.bound(OPERATION, work)).await
                     }
+                    Err(Refusal::Answered(content)) => Ok(Ok(content)),
                     Err(refusal) => Ok(Err(refusal.told())),
                 }
             }

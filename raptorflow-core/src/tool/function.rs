@@ -159,7 +159,7 @@ pub(super) async fn guarded<T>(tool: &str, work: impl Future<Output = Result<T>>
     })
 }
 
-fn panic_message(payload: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no message").chars().take(MAX_PANIC).collect()

@@ -56,6 +56,7 @@ mod spec;
 mod tests;
 
 pub use approver::{Approver, Decision, ProposedCall, WithApproval};
+pub(crate) use approver::{Gate, Passed};
 #[cfg(feature = "tool-fetch")]
 pub use builtin::{AddressRules, Fetch, FetchConfig, HostResolver, SystemResolver, is_public};
 pub use builtin::{BuiltinTools, Calculator, Clock, Search, SearchHit, SearchQuery, Topic, WebSearch};
@@ -63,8 +64,9 @@ pub use builtin::{BuiltinTools, Calculator, Clock, Search, SearchHit, SearchQuer
 pub use builtin::{DatabaseQuery, QueryConfig};
 #[cfg(feature = "http")]
 pub use builtin::{SearchBackend, Tavily};
-pub(crate) use dispatch::call_tool;
 pub use dispatch::{DispatchConfig, dispatch, dispatch_all, dispatch_approved, dispatch_stream};
+pub(crate) use dispatch::{call_tool, dispatch_guarded};
+pub(crate) use function::panic_message;
 pub use function::{FunctionTool, IntoToolResult};
 pub use registry::ToolRegistry;
 pub use spec::Tool;

@@ -19,6 +19,8 @@ pub enum Limit {
     Length,
     /// The same call of a tool, again and again.
     RepeatedCalls,
+    /// What a hook said.
+    Hook,
 }
 
 /// How a run ended.

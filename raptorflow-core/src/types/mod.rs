@@ -17,6 +17,7 @@ pub(crate) mod seconds;
 mod timestamp;
 mod tool;
 mod usage;
+mod verdict;
 
 pub use content::{Message, Part, Passage, Role};
 pub(crate) use delimit::contained;
@@ -32,3 +33,4 @@ pub(crate) use timestamp::TimeText;
 pub use timestamp::Timestamp;
 pub use tool::{Effects, ToolCall, ToolRate, ToolResult, ToolSpec};
 pub use usage::Usage;
+pub use verdict::{Moment, Never, Verdict};

@@ -17,6 +17,7 @@ mod blackboard;
 mod budget;
 mod capability;
 mod combine;
+mod compaction;
 mod control;
 mod flows;
 mod handoffs;

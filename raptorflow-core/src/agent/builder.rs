@@ -3,7 +3,10 @@
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    agent::{Agent, AgentKind, AgentSpec, Capability, Handoff, Hook, Limits, LlmAgent, Retrieval, notes},
+    agent::{
+        Agent, AgentKind, AgentSpec, Capability, Compaction, Handoff, Hook, Limits, LlmAgent, Retrieval,
+        notes,
+    },
     error::{Error, ErrorKind, Result},
     memory::Remember,
     model::{Model, ModelSettings},
@@ -165,6 +168,12 @@ impl AgentBuilder {
         self.change(|spec| spec.memory = Some(remember))
     }
 
+    /// Makes its conversations shorter before they fill the model's context window; they are left alone by default.
+    #[must_use]
+    pub fn compaction(self, compaction: Compaction) -> Self {
+        self.change(|spec| spec.compaction = Some(compaction))
+    }
+
     /// One more thing that it can do.
     #[must_use]
     pub fn capability(self, capability: Capability) -> Self {
@@ -224,6 +233,9 @@ fn check(spec: &AgentSpec) -> Result<()> {
         return Err(Error::new(ErrorKind::InvalidInput, "agent.build", message).with("field", "agents"));
     }
     spec.model_settings.check()?;
+    if let Some(compaction) = &spec.compaction {
+        compaction.check()?;
+    }
     let mut known = HashSet::new();
     for capability in &spec.capabilities {
         if capability.timeout_seconds == 0 {

@@ -183,7 +183,11 @@ impl Driver<'_> {
             facts.into_iter().try_for_each(|fact| run.apply(fact))?;
             self.session.means().bus.publish(self.session.ctx(), queried).await?;
         }
+        let compacts = self.agent.spec().compaction.is_some();
         loop {
+            if compacts && run.held().is_none() && Box::pin(self.compact(run, &mut model)).await? {
+                continue;
+            }
             if (run.held().is_some() || !self.hooks.is_empty()) && Box::pin(self.steer(run)).await? {
                 continue;
             }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     agent::{
         AgentInput, AgentOutput, AgentSpec, Handoff, HistoryPolicy, Limits, Retrieval, Transfer,
-        answer::{into_text, tell_calls_apart},
+        answer::{into_text, repeats, tell_calls_apart},
         cost::Cost,
         handoff::{kept, told},
         hooked::Hooked,
@@ -84,6 +84,12 @@ pub struct AgentRun {
     kept: bool,
     #[serde(default)]
     pub(super) hooked: Hooked,
+    /// Where the question is in the conversation.
+    #[serde(default)]
+    pub(super) question: Option<usize>,
+    /// After how many answers the conversation was made shorter last.
+    #[serde(default)]
+    pub(super) compacted: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,6 +121,7 @@ impl AgentRun {
             capability.check_input(&input.input)?;
         }
         let messages = opening_messages(spec, input, capability, retrieval.is_some())?;
+        let question = messages.len().checked_sub(1);
         let form = input.form.as_ref();
         let schema = form.map(|form| &form.schema).or(capability.map(|capability| &capability.output));
         let name = || schema_name(input.capability.as_deref().unwrap_or("answer"));
@@ -152,6 +159,8 @@ impl AgentRun {
             recalled: false,
             kept: false,
             hooked: Hooked::default(),
+            question,
+            compacted: None,
         })
     }
 
@@ -202,6 +211,7 @@ impl AgentRun {
                 self.hooked.ask();
                 Ok(())
             }
+            Fact::ContextCompacted { kept, message, .. } => self.compact(kept, message),
             Fact::HookDecided { moment, hooks, call, verdict } => self.decide(moment, &hooks, call, verdict),
             Fact::ContextLoaded { passages, .. } => self.load(passages),
             Fact::MemoryRecalled { messages, .. } => self.remember(messages),
@@ -300,6 +310,7 @@ impl AgentRun {
             return Err(drift("memory_recalled"));
         }
         let system = self.request.messages.iter().take_while(|message| message.role == Role::System).count();
+        self.question = self.question.map(|place| place.saturating_add(messages.len()));
         self.request.messages.splice(system..system, messages);
         self.recalled = true;
         Ok(())
@@ -411,7 +422,7 @@ impl AgentRun {
         let wanted = u32::try_from(calls.len()).unwrap_or(u32::MAX);
         let reached = if self.tool_calls.saturating_add(wanted) > self.limits.tool_calls {
             Some(Limit::ToolCalls)
-        } else if self.repeats(&calls) > self.limits.repeated_calls {
+        } else if repeats(&self.request.messages, &calls) > self.limits.repeated_calls {
             Some(Limit::RepeatedCalls)
         } else {
             None
@@ -426,22 +437,6 @@ impl AgentRun {
         let results = vec![None; calls.len()];
         self.phase = Phase::Tools { calls, results };
         Ok(())
-    }
-
-    /// How often a call among new ones came in a row, those before them included.
-    ///
-    /// The conversation has them all, so that nothing else has to be stored.
-    fn repeats(&self, calls: &[ToolCall]) -> u32 {
-        let before = self.request.messages.iter().flat_map(Message::tool_calls);
-        let (mut last, mut count, mut most): (Option<&ToolCall>, u32, u32) = (None, 0, 0);
-        // What came before was within the bound, so the whole conversation may be looked at.
-        for call in before.chain(calls) {
-            let same = last.is_some_and(|it| it.name == call.name && it.arguments == call.arguments);
-            count = if same { count.saturating_add(1) } else { 1 };
-            most = most.max(count);
-            last = Some(call);
-        }
-        most
     }
 
     pub(super) fn return_tool(&mut self, result: ToolResult) -> Result<()> {

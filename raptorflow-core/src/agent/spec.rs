@@ -5,7 +5,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::{Capability, Handoff},
+    agent::{Capability, Compaction, Handoff},
     error::{Error, ErrorKind, Result},
     memory::Remember,
     model::ModelSettings,
@@ -189,6 +189,9 @@ pub struct AgentSpec {
     /// What it is given of its memory and keeps in it; it remembers nothing when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Remember>,
+    /// How a conversation is made shorter that nears the model's context window; it is not when `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compaction: Option<Compaction>,
     /// Bounds of one run.
     #[serde(default)]
     pub limits: Limits,
@@ -223,6 +226,7 @@ impl AgentSpec {
             output: None,
             retrieval: None,
             memory: None,
+            compaction: None,
             limits: Limits::default(),
             routing: Routing::default(),
             capabilities: Vec::new(),

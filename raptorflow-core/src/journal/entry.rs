@@ -266,6 +266,22 @@ pub enum Fact {
         /// The result.
         result: ToolResult,
     },
+    /// The conversation of the agent at this path was made shorter before it filled the model's context window.
+    ContextCompacted {
+        /// How many messages at its end stayed, besides the instructions and the question.
+        kept: usize,
+        /// How many messages before them did not.
+        dropped: usize,
+        /// What stands in their place.
+        message: Message,
+        /// About how many tokens it took before.
+        before: u64,
+        /// About how many tokens it takes now.
+        after: u64,
+        /// Why the dropped messages were left out and not summed up, where a model should have done that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Error>,
+    },
     /// Hooks are asked about the answer of the model or the tool that follows; it counts once they decided.
     HookAsked {
         /// After the model, or after a tool.

@@ -46,6 +46,8 @@ mod prose {
     mod budgets {}
     #[doc = include_str!("../docs/guide/mcp.md")]
     mod mcp {}
+    #[doc = include_str!("../docs/guide/agents.md")]
+    mod agents {}
     #[doc = include_str!("../docs/guide/tools.md")]
     mod tools {}
     #[doc = include_str!("../docs/guide/council.md")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use raptorflow_core::{
     Agent as CoreAgent, Error, ErrorKind,
-    agent::{AgentBuilder, AgentSpec},
+    agent::{AgentBuilder, AgentSpec, FunctionHook},
     tool::FunctionTool,
     types::{Schema, ToolRate, ToolSpec},
     workflow::{WorkflowBuilder, WorkflowSpec},
@@ -59,6 +59,35 @@ impl Tool {
     }
 }
 
+/// A hook of functions of the host, each of one moment.
+#[pyclass(frozen, module = "raptorflow._raptorflow")]
+pub(crate) struct Hook(FunctionHook);
+
+impl Hook {
+    pub(crate) fn core(&self) -> FunctionHook {
+        self.0.clone()
+    }
+}
+
+#[pymethods]
+impl Hook {
+    #[new]
+    fn new(py: Python<'_>, name: &str, functions: Vec<(String, Py<PyAny>, bool)>) -> PyResult<Self> {
+        let build = || {
+            functions.into_iter().try_fold(FunctionHook::new(name), |hook, (moment, function, is_async)| {
+                let moment = serde_json::from_value(moment.as_str().into()).map_err(|err| {
+                    Error::new(ErrorKind::InvalidInput, "python.hook", "there is no such moment")
+                        .with("moment", moment)
+                        .caused_by(err)
+                })?;
+                let callback = Callback::new(function, is_async, "python.hook");
+                Ok(callback::hook(hook, moment, callback))
+            })
+        };
+        build().map(Self).map_err(|err| raise(py, &err))
+    }
+}
+
 /// Anything that an engine runs by its name.
 #[pyclass(frozen, module = "raptorflow._raptorflow")]
 pub(crate) struct Agent(CoreAgent);
@@ -73,12 +102,15 @@ impl Agent {
 impl Agent {
     /// An agent around a model.
     #[new]
-    fn new(spec: &Bound<'_, PyAny>, tools: Vec<Py<Tool>>) -> PyResult<Self> {
+    fn new(spec: &Bound<'_, PyAny>, tools: Vec<Py<Tool>>, hooks: Vec<Py<Hook>>) -> PyResult<Self> {
         let py = spec.py();
         let build = || {
             let mut builder = AgentBuilder::from_spec(deserialized(spec, "agent")?);
             for tool in tools {
                 builder = builder.tool(tool.get().core());
+            }
+            for hook in hooks {
+                builder = builder.hook(hook.get().core());
             }
             builder.build().map(Self)
         };

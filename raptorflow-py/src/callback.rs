@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use pyo3::{intern, prelude::*, sync::PyOnceLock, types::PyDict};
 use raptorflow_core::{
     Error, ErrorKind, Result,
-    agent::{AgentInput, AgentSpec, FunctionAgent},
+    agent::{AgentInput, AgentSpec, FunctionAgent, FunctionHook},
     model::{ChatRequest, FunctionModel, ModelInfo},
     rag::{Corpus, Embedder},
     runtime::Context as CoreContext,
     tool::FunctionTool,
-    types::ToolSpec,
+    types::{Moment, ToolSpec, Verdict},
     workflow::StepFunction,
 };
 use serde_json::Value;
@@ -135,6 +135,24 @@ pub(crate) fn agent(spec: AgentSpec, callback: Callback) -> FunctionAgent {
     FunctionAgent::new(spec, move |ctx: CoreContext, input: AgentInput| {
         let callback = callback.clone();
         async move { callback.call(&ctx, move |py| Ok(to_object(py, &input.input)?.unbind()), answer).await }
+    })
+}
+
+/// The hook with a function for one more moment, which gets what it is asked as a dict.
+pub(crate) fn hook(hook: FunctionHook, moment: Moment, callback: Callback) -> FunctionHook {
+    hook.on(moment, move |ctx: CoreContext, asked: Value| {
+        let callback = callback.clone();
+        async move { callback.call(&ctx, move |py| Ok(to_object(py, &asked)?.unbind()), verdict).await }
+    })
+}
+
+/// What a hook's function gave: nothing, or a verdict by its name.
+fn verdict(value: &Bound<'_, PyAny>) -> Result<Verdict<Value, Value>> {
+    if value.is_none() {
+        return Ok(Verdict::Continue);
+    }
+    serde_json::from_value(answer(value)?).map_err(|err| {
+        Error::new(ErrorKind::InvalidOutput, "python.hook", "the hook gave no verdict").with("reason", err)
     })
 }
 

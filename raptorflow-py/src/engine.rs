@@ -15,7 +15,7 @@ use raptorflow_core::{
 };
 
 use crate::{
-    agent::{Agent, Tool},
+    agent::{Agent, Hook, Tool},
     ask::{Answer, Question},
     bridge::Bridge,
     callback::{self, Callback},
@@ -77,6 +77,10 @@ impl Engine {
     /// The same engine for another tenant.
     fn for_tenant(&self, py: Python<'_>, tenant: &str) -> PyResult<Self> {
         Ok(Self(self.0.for_tenant(tenant_id(py, tenant)?)))
+    }
+
+    fn add_hook(&self, hook: &Hook) {
+        self.0.add_hook(hook.core());
     }
 
     fn register(&self, py: Python<'_>, agent: &Agent) -> PyResult<()> {

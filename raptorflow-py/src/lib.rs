@@ -24,7 +24,7 @@ mod wake;
 mod _raptorflow {
     #[pymodule_export]
     use crate::{
-        agent::{Agent, Tool, read_workflow},
+        agent::{Agent, Hook, Tool, read_workflow},
         ask::Answer,
         bridge::Bridge,
         context::Context,

@@ -8,7 +8,17 @@
 """
 
 from . import embedders
-from ._agent import Agent, Capability, FunctionAgent, Handoff, Limits, ModelSettings, Retrieval, agent
+from ._agent import (
+    Agent,
+    Capability,
+    Compaction,
+    FunctionAgent,
+    Handoff,
+    Limits,
+    ModelSettings,
+    Retrieval,
+    agent,
+)
 from ._approval import PendingApproval
 from ._ask import AnswerPart, AnswerStream
 from ._data import (
@@ -34,6 +44,7 @@ from ._data import (
 from ._economics import Amount, Anomaly, Balance, Cap, Expected, Prediction, UsageReport, UsageSum
 from ._engine import Engine
 from ._events import EventBus, Subscription
+from ._hook import Hook, Verdict
 from ._pack import Pack
 from ._rag import KnowledgeBase, load_folder
 from ._raptorflow import Context, Event, text_tokens
@@ -79,6 +90,7 @@ __all__ = [
     "ChatRequest",
     "Citation",
     "CitedContext",
+    "Compaction",
     "ConflictError",
     "Context",
     "CorruptError",
@@ -92,6 +104,7 @@ __all__ = [
     "FunctionAgent",
     "Handoff",
     "Hit",
+    "Hook",
     "IngestReport",
     "InternalError",
     "InvalidInputError",
@@ -128,6 +141,7 @@ __all__ = [
     "Usage",
     "UsageReport",
     "UsageSum",
+    "Verdict",
     "Workflow",
     "agent",
     "embedders",

@@ -51,6 +51,8 @@ class Limits(TypedDict, total=False):
     """Seconds for the whole run, which fails then; no bound by default."""
     depth: int
     """How deep calls of agents by agents may be nested; 5 by default."""
+    hook_seconds: int
+    """Seconds that a hook may take at one moment; 30 by default."""
 
 
 class ModelSettings(TypedDict, total=False):
@@ -95,6 +97,25 @@ class Retrieval(TypedDict, total=False):
     """About how many tokens of passages; 2,000 by default."""
     required: bool
     """Whether the agent fails when there are none."""
+
+
+class Compaction(TypedDict, total=False):
+    """Makes the conversation of a run shorter before it fills the model's context window."""
+
+    at_percent: int
+    """Which part of the context window the conversation may fill, in percent; 80 by default."""
+    window: int
+    """The context window in tokens; that of the model's information by default."""
+    keep_turns: int
+    """How many of the last turns stay word by word; 4 by default."""
+    method: Literal["summarize", "trim"]
+    """How older turns are made shorter: by a summary, or by leaving them out; by a summary by default."""
+    model: str
+    """The model that sums up, as `provider:model`; the agent's own by default."""
+    summary_tokens: int
+    """The longest summary in tokens; 1,000 by default."""
+    on_failure: Literal["fail", "trim"]
+    """What happens when a model cannot sum up; the run fails by default."""
 
 
 class Capability:
@@ -149,6 +170,8 @@ class Agent(Generic[T]):
         agents: Sequence[str] = (),
         handoffs: Sequence[Handoff | str] = (),
         model_settings: ModelSettings | None = None,
+        hooks: Sequence[object] = (),
+        compaction: Compaction | bool | None = None,
     ) -> None: ...
 
     @overload
@@ -170,6 +193,8 @@ class Agent(Generic[T]):
         agents: Sequence[str] = (),
         handoffs: Sequence[Handoff | str] = (),
         model_settings: ModelSettings | None = None,
+        hooks: Sequence[object] = (),
+        compaction: Compaction | bool | None = None,
     ) -> None: ...
 
     @overload
@@ -191,6 +216,8 @@ class Agent(Generic[T]):
         agents: Sequence[str] = (),
         handoffs: Sequence[Handoff | str] = (),
         model_settings: ModelSettings | None = None,
+        hooks: Sequence[object] = (),
+        compaction: Compaction | bool | None = None,
     ) -> None: ...
 
     def __init__(
@@ -211,6 +238,8 @@ class Agent(Generic[T]):
         agents: Sequence[str] = (),
         handoffs: Sequence[Handoff | str] = (),
         model_settings: ModelSettings | None = None,
+        hooks: Sequence[object] = (),
+        compaction: Compaction | bool | None = None,
     ) -> None:
         """Describes an agent; `engine.register` makes it known.
 
@@ -231,6 +260,10 @@ class Agent(Generic[T]):
             agents: Names of agents that it may ask, each as a tool of that name.
             handoffs: Agents that it may hand the conversation to.
             model_settings: How the model is to answer.
+            hooks: What watches and steers its runs, after the hooks of the engine: a `Hook`, or any object with its
+                methods.
+            compaction: Makes its conversations shorter before they fill the model's context window; `True` for the
+                defaults. They are left alone when left out.
         """
         spec: dict[str, Any] = {
             "name": name,
@@ -252,24 +285,34 @@ class Agent(Generic[T]):
             spec["output"], load = _shape(output_type, f"agent {name}")
         if retrieval:
             spec["retrieval"] = {} if retrieval is True else dict(retrieval)
-        self._make(spec, [each for each in tools if not isinstance(each, str)], load)
+        if compaction:
+            spec["compaction"] = {} if compaction is True else dict(compaction)
+        self._make(spec, [each for each in tools if not isinstance(each, str)], load, hooks)
 
     def _make(
         self,
         spec: Mapping[str, Any],
         tools: Sequence[Tool[..., Any] | Callable[..., Any]],
         load: Callable[[Any], Any] | None,
+        hooks: Sequence[object],
     ) -> None:
-        self._native = _raptorflow.Agent(spec, [native(each) for each in tools])
+        from ._hook import native as native_hook
+
+        self._native = _raptorflow.Agent(
+            spec, [native(each) for each in tools], [native_hook(each) for each in hooks]
+        )
         self._load = load
 
     @staticmethod
     def from_spec(
-        spec: Mapping[str, Any], *, tools: Sequence[Tool[..., Any] | Callable[..., Any]] = ()
+        spec: Mapping[str, Any],
+        *,
+        tools: Sequence[Tool[..., Any] | Callable[..., Any]] = (),
+        hooks: Sequence[object] = (),
     ) -> Agent[Any]:
         """An agent from data, with the fields of an agent's file in a pack."""
         made: Agent[Any] = Agent.__new__(Agent)
-        made._make(spec, tools, None)
+        made._make(spec, tools, None, hooks)
         return made
 
     @property

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .errors import RaptorflowError
 
     _Status = Literal["running", "paused", "completed", "failed", "cancelled"]
-    _Finish = Literal["complete", "steps", "tool_calls", "tokens", "cost", "length", "repeated_calls"]
+    _Finish = Literal["complete", "steps", "tool_calls", "tokens", "cost", "length", "repeated_calls", "hook"]
 
 T = TypeVar("T")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from typing import Any, Callable, Mapping, Sequence, TypeVar, overload
 
 from . import _raptorflow
@@ -12,9 +11,10 @@ from ._ask import Asking
 from ._data import Archive, ChatRequest, Entry, Erased, Outcome, Pruned, RunPage, RunSummary
 from ._economics import Spending
 from ._events import EventBus
+from ._hook import Hooked
 from ._pack import Pack
 from ._rag import KnowledgeBase
-from ._run import Run, Stream, current_bridge, current_caller, outcome_of, totals
+from ._run import Run, Stream, attachment_of, current_bridge, current_caller, outcome_of, totals
 from ._settings import settings
 from ._time import rfc3339, seconds
 from ._tool import Tool, native
@@ -37,7 +37,7 @@ T = TypeVar("T")
 Loaders = dict[str, Callable[[Any], Any]]
 
 
-class Engine(Approvals, Asking, Spending):
+class Engine(Approvals, Asking, Hooked, Spending):
     """Runs agents, records every step, and tells a bus.
 
     An engine holds threads that it shares with all engines of the process, and may be used from any loop and thread.
@@ -55,6 +55,7 @@ class Engine(Approvals, Asking, Spending):
         budgets: Budgets | bool | None = None,
         prices: _Prices | None = None,
         cache_embedder: Embedder | None = None,
+        hooks: Sequence[object] = (),
     ) -> None:
         """Opens an engine.
 
@@ -72,6 +73,7 @@ class Engine(Approvals, Asking, Spending):
             budgets: What runs may spend; `True` records what is spent, with the usual caps of a call. Without budgets
                 nothing is counted and nothing refused.
             cache_embedder: What makes the cache of `layers` answer questions of the same meaning too.
+            hooks: What watches and steers all agents; see `Engine.add_hook`.
             prices: What models cost: a list of prices, or the path of a TOML file with `[[price]]` entries.
         """
         self._native = _raptorflow.Engine(
@@ -84,6 +86,7 @@ class Engine(Approvals, Asking, Spending):
             cache_embedder=None if cache_embedder is None else cache_embedder._native,
         )
         self._loaders: Loaders = {}
+        self.add_hook(*hooks)
 
     def for_tenant(self, tenant: str) -> Engine:
         """The same engine for another tenant: its runs, and the questions about them, are that tenant's."""
@@ -485,14 +488,5 @@ def _ask(
         "tenant": tenant,
         "user": user,
         "id": id,
-        "attachments": [_part(each) for each in attachments],
+        "attachments": [attachment_of(each) for each in attachments],
     }
-
-
-def _part(attachment: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with bytes as base64."""
-    part = dict(attachment)
-    data = part.get("data")
-    if isinstance(data, (bytes, bytearray)):
-        part["data"] = b64encode(data).decode()
-    return part

@@ -16,6 +16,7 @@ __all__ = [
     "Engine",
     "Event",
     "EventBus",
+    "Hook",
     "KnowledgeBase",
     "Pack",
     "Run",
@@ -93,10 +94,18 @@ class Tool:
     ) -> Tool: ...
 
 @final
+class Hook:
+    """A hook of functions, each with its moment and whether it is async."""
+
+    def __new__(
+        cls, name: str, functions: Sequence[tuple[str, Callable[[Context, dict[str, Any]], Any], bool]]
+    ) -> Hook: ...
+
+@final
 class Agent:
     """Anything that an engine runs by its name."""
 
-    def __new__(cls, spec: Mapping[str, Any], tools: Sequence[Tool]) -> Agent: ...
+    def __new__(cls, spec: Mapping[str, Any], tools: Sequence[Tool], hooks: Sequence[Hook]) -> Agent: ...
     @staticmethod
     def function(
         spec: Mapping[str, Any], function: Callable[[Context, Any], Any], is_async: bool
@@ -127,6 +136,7 @@ class Engine:
     ) -> Engine: ...
     def for_tenant(self, tenant: str) -> Engine: ...
     def register(self, agent: Agent) -> None: ...
+    def add_hook(self, hook: Hook) -> None: ...
     def register_model(
         self,
         name: str,

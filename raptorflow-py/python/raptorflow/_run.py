@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any, Callable, Generic, Mapping, TypeVar
 
 from . import _raptorflow
@@ -131,3 +132,12 @@ def outcome_of(ended: dict[str, Any], load: Callable[[Any], Any] | None) -> Outc
     if load is not None and ended["finish"] == "complete":
         ended["output"] = load(ended["output"])
     return Outcome(**totals(ended))
+
+
+def attachment_of(attachment: Mapping[str, Any]) -> dict[str, Any]:
+    """An attachment as core takes it, with bytes as base64."""
+    part = dict(attachment)
+    data = part.get("data")
+    if isinstance(data, (bytes, bytearray)):
+        part["data"] = b64encode(data).decode()
+    return part

@@ -33,6 +33,7 @@ mod memory_facts;
 mod orchestration;
 mod ownership;
 mod pack_flows;
+mod pack_routing;
 mod pack_skills;
 mod packs;
 mod partial_json;

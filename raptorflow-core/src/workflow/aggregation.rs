@@ -25,7 +25,7 @@ const CLOSE: f64 = 1e-9;
 /// ```
 /// use raptorflow_core::workflow::{Aggregate, Aggregation, Opinion};
 /// let opinions =
-///     [Opinion::new("a", "Ship"), Opinion::new("b", "wait").with_weight(1.5), Opinion::new("c", " ship. ")];
+///     [Opinion::new("a", "Ship"), Opinion::new("b", "wait").with_weight(1.5), Opinion::new("c", "ship.")];
 /// let decided = Aggregation::new(Aggregate::Vote).decide(&opinions)?;
 /// assert_eq!(decided.value.unwrap(), "Ship");
 /// assert_eq!((decided.dissent[0].agent.as_str(), decided.sides[0].weight), ("b", 2.0));

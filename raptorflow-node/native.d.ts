@@ -35,8 +35,8 @@ export declare class EmbedCallback {
 
 /** An agent. */
 export declare class NativeAgent {
-  /** An agent around a model, of a spec as JSON, with tools of its own. */
-  static ofModel(spec: string, tools: Array<NativeTool>): NativeAgent
+  /** An agent around a model, of a spec as JSON, with tools and hooks of its own. */
+  static ofModel(spec: string, tools: Array<NativeTool>, hooks: Array<NativeHook>): NativeAgent
   /** An agent that is a user's function of `{input, capability}`, of a spec as JSON. */
   static ofFunction(spec: string, body: Callback): NativeAgent
   /** A workflow of a spec as JSON, whose steps call users' functions by name. */
@@ -99,6 +99,8 @@ export declare class NativeEngine {
   constructor(options: string, tools: Array<NativeTool>, cacheEmbedder?: NativeEmbedder | undefined | null)
   /** The same engine for another tenant. */
   forTenant(tenant: string): NativeEngine
+  /** Lets a hook watch and steer all agents that begin to work from now on. */
+  addHook(hook: NativeHook): void
   /** Makes an agent or a workflow known. */
   register(agent: NativeAgent): void
   /** Makes a user's function known as a model; `info` is JSON. */
@@ -159,6 +161,12 @@ export declare class NativeEngine {
   snapshot(path: string): Promise<string>
   /** Reads a snapshot into a store without tenants. */
   restore(path: string): Promise<string>
+}
+
+/** A hook of users' functions, one per moment. */
+export declare class NativeHook {
+  /** A hook whose functions take what is asked and give a verdict or nothing. */
+  constructor(name: string, moments: Array<string>, bodies: Array<Callback>)
 }
 
 /** Documents that are searched and cited. */

@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { Callback, Cancellation, EmbedCallback, NativeAgent, NativeAnswer, NativeEmbedder, NativeEngine, NativeKnowledgeBase, NativePack, NativeReport, NativeRun, NativeSkills, NativeSubscription, NativeTool } = nativeBinding
+const { Callback, Cancellation, EmbedCallback, NativeAgent, NativeAnswer, NativeEmbedder, NativeEngine, NativeHook, NativeKnowledgeBase, NativePack, NativeReport, NativeRun, NativeSkills, NativeSubscription, NativeTool } = nativeBinding
 export { Callback }
 export { Cancellation }
 export { EmbedCallback }
@@ -781,6 +781,7 @@ export { NativeAgent }
 export { NativeAnswer }
 export { NativeEmbedder }
 export { NativeEngine }
+export { NativeHook }
 export { NativeKnowledgeBase }
 export { NativePack }
 export { NativeReport }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use napi::bindgen_prelude::ClassInstance;
 use napi_derive::napi;
 use raptorflow_core::{
-    Agent,
-    agent::{AgentBuilder, AgentInput, AgentSpec, FunctionAgent},
+    Agent, Error, ErrorKind,
+    agent::{AgentBuilder, AgentInput, AgentSpec, FunctionAgent, FunctionHook},
     runtime::Context,
     tool::FunctionTool,
-    types::ToolSpec,
+    types::{Moment, ToolSpec, Verdict},
     workflow::{StepFunction, WorkflowBuilder, WorkflowSpec},
 };
 use serde_json::Value;
@@ -41,6 +41,44 @@ impl NativeTool {
     }
 }
 
+/// A hook of users' functions, one per moment.
+#[napi]
+pub struct NativeHook {
+    pub(crate) hook: FunctionHook,
+}
+
+#[napi]
+impl NativeHook {
+    /// A hook whose functions take what is asked and give a verdict or nothing.
+    #[napi(constructor)]
+    pub fn new(
+        name: String,
+        moments: Vec<String>,
+        bodies: Vec<ClassInstance<'_, Callback>>,
+    ) -> napi::Result<Self> {
+        let mut hook = FunctionHook::new(name);
+        for (moment, body) in moments.iter().zip(&bodies) {
+            let moment: Moment = native(data("moment", &format!("\"{moment}\"")))?;
+            let body = Callback::clone(body);
+            hook = hook.on(moment, move |ctx: Context, asked: Value| {
+                let body = body.clone();
+                async move { verdict(body.call(&ctx, asked).await?) }
+            });
+        }
+        Ok(Self { hook })
+    }
+}
+
+/// What a hook's function gave: nothing, or a verdict by its name.
+fn verdict(given: Value) -> raptorflow_core::Result<Verdict<Value, Value>> {
+    if given.is_null() {
+        return Ok(Verdict::Continue);
+    }
+    serde_json::from_value(given).map_err(|err| {
+        Error::new(ErrorKind::InvalidOutput, "node.hook", "the hook gave no verdict").with("reason", err)
+    })
+}
+
 /// An agent.
 #[napi]
 pub struct NativeAgent {
@@ -49,13 +87,18 @@ pub struct NativeAgent {
 
 #[napi]
 impl NativeAgent {
-    /// An agent around a model, of a spec as JSON, with tools of its own.
+    /// An agent around a model, of a spec as JSON, with tools and hooks of its own.
     #[napi(factory)]
-    pub fn of_model(spec: String, tools: Vec<ClassInstance<'_, NativeTool>>) -> napi::Result<Self> {
+    pub fn of_model(
+        spec: String,
+        tools: Vec<ClassInstance<'_, NativeTool>>,
+        hooks: Vec<ClassInstance<'_, NativeHook>>,
+    ) -> napi::Result<Self> {
         let spec: AgentSpec = native(data("agent", &spec))?;
         let builder = tools.iter().fold(AgentBuilder::from_spec(spec), |builder, it| {
             builder.shared_tool(Arc::new(it.tool.clone()))
         });
+        let builder = hooks.iter().fold(builder, |builder, it| builder.hook(it.hook.clone()));
         Ok(Self { agent: native(builder.build())? })
     }
 

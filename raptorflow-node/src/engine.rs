@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    agent::{NativeAgent, NativeTool},
+    agent::{NativeAgent, NativeHook, NativeTool},
     callback::Callback,
     convert::{count, data, native, promise, written},
     event::{Deliver, NativeSubscription, WhenFull},
@@ -80,6 +80,12 @@ impl NativeEngine {
     #[napi(ts_return_type = "NativeEngine")]
     pub fn for_tenant(&self, tenant: String) -> napi::Result<Self> {
         Ok(Self { engine: self.engine.for_tenant(native(TenantId::new(tenant))?) })
+    }
+
+    /// Lets a hook watch and steer all agents that begin to work from now on.
+    #[napi]
+    pub fn add_hook(&self, hook: &NativeHook) {
+        self.engine.add_hook(hook.hook.clone());
     }
 
     /// Makes an agent or a workflow known.

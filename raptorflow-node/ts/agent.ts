@@ -3,6 +3,7 @@
 import { callback, type CallContext } from './callback.js'
 import { snake } from './data.js'
 import { call, functionOf, halfOf } from './error.js'
+import { type Hook, nativeHook } from './hook.js'
 import { toJson } from './json.js'
 import { Callback, NativeAgent, type NativeTool } from '../native.js'
 import type { Money } from './run.js'
@@ -42,6 +43,8 @@ export interface Limits {
   readonly seconds?: number
   /** How deep calls of agents by agents may be nested; 5 by default. */
   readonly depth?: number
+  /** Seconds that a hook may take at one moment; 30 by default. */
+  readonly hookSeconds?: number
 }
 
 /** How the model is to answer; what is left out is the provider's default. */
@@ -80,6 +83,24 @@ export interface Retrieval {
   readonly maxTokens?: number
   /** Whether the agent fails with `not_found`, instead of answering without passages, when there are none. */
   readonly required?: boolean
+}
+
+/** Makes the conversation of a run shorter before it fills the model's context window. */
+export interface Compaction {
+  /** Which part of the context window the conversation may fill, in percent; 80 by default. */
+  readonly atPercent?: number
+  /** The context window in tokens; that of the model's information by default. */
+  readonly window?: number
+  /** How many of the last turns stay word by word; 4 by default. */
+  readonly keepTurns?: number
+  /** How older turns are made shorter: by a summary, or by leaving them out; `summarize` by default. */
+  readonly method?: 'summarize' | 'trim'
+  /** The model that sums up, as `provider:model`; the agent's own by default. */
+  readonly model?: string
+  /** The longest summary in tokens; 1,000 by default. */
+  readonly summaryTokens?: number
+  /** What happens when a model cannot sum up; the run fails by default. */
+  readonly onFailure?: 'fail' | 'trim'
 }
 
 /** One thing that an agent can do. */
@@ -134,6 +155,10 @@ export interface AgentOptions extends AgentData {
   readonly handoffs?: readonly (Handoff | string)[]
   /** How the model is to answer. */
   readonly modelSettings?: ModelSettings
+  /** Keeps long conversations short, `true` for the defaults; they are left alone by default. */
+  readonly compaction?: Compaction | boolean
+  /** What watches and steers its runs, after the hooks of the engine. */
+  readonly hooks?: readonly Hook[]
   /** Passages that it is given before it is asked, `true` for the default bounds; none by default. */
   readonly retrieval?: Retrieval | boolean
 }
@@ -164,7 +189,7 @@ export class Agent {
   readonly name: string
 
   constructor(options: AgentOptions) {
-    const { tools = [], ...data } = options
+    const { tools = [], hooks = [], ...data } = options
     const own: NativeTool[] = []
     const names: string[] = []
     for (const it of tools) {
@@ -173,9 +198,10 @@ export class Agent {
     }
     const spec = specText({ ...data, tools: names })
     this.name = options.name
+    const watching = hooks.map(nativeHook)
     natives.set(
       this,
-      call(() => NativeAgent.ofModel(spec, own)),
+      call(() => NativeAgent.ofModel(spec, own, watching)),
     )
   }
 
@@ -219,7 +245,8 @@ export function agent(options: FunctionAgentOptions): Agent {
 }
 
 function specText(data: object): string {
-  const { output, limits, retrieval, capabilities, handoffs, modelSettings, ...rest } = data as AgentOptions
+  const { output, limits, retrieval, capabilities, handoffs, modelSettings, compaction, ...rest } =
+    data as AgentOptions
   const one = ({ input, output, ...rest }: Capability): object => ({
     ...snake(rest),
     input: jsonSchema(input, 'capabilities.input'),
@@ -230,6 +257,7 @@ function specText(data: object): string {
     ...(output && { output: jsonSchema(output, 'output') }),
     ...(limits && { limits: snake(limits) }),
     ...(retrieval && { retrieval: retrieval === true ? {} : snake(retrieval) }),
+    ...(compaction && { compaction: compaction === true ? {} : snake(compaction) }),
     ...(handoffs && { handoffs: handoffs.map((it) => (typeof it === 'string' ? { agent: it } : it)) }),
     ...(modelSettings && { model_settings: snake(modelSettings) }),
     ...(capabilities && { capabilities: capabilities.map(one) }),

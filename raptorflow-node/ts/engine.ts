@@ -6,6 +6,7 @@ import { answered, type Answering, AnswerStream, type AskOptions, questionText }
 import { snake } from './data.js'
 import { call, countOf, settle } from './error.js'
 import { EventBus } from './event.js'
+import { type Hook, nativeHook } from './hook.js'
 import { toJson } from './json.js'
 import { type Attachment, type ModelFunction, type ModelOptions, nativeModel } from './model.js'
 import { Cancellation, type NativeAgent, type NativeAnswer, NativeEngine, type NativeRun } from '../native.js'
@@ -42,6 +43,8 @@ export interface EngineOptions extends Settings {
   readonly cacheEmbedder?: Embedder
   /** Tools that agents may name in their data. */
   readonly tools?: readonly Tool[]
+  /** What watches and steers all agents. */
+  readonly hooks?: readonly Hook[]
   /** The tenant of runs that name none. */
   readonly tenant?: string
   /**
@@ -118,7 +121,7 @@ export class Engine {
   /** @internal */
   constructor(native: NativeEngine)
   constructor(storage?: string | NativeEngine, options: EngineOptions = {}) {
-    const { tools = [], cacheEmbedder, ...given } = options
+    const { tools = [], hooks = [], cacheEmbedder, ...given } = options
     // Taken out of what is left, and read from the whole.
     const { layers: _layers, budgets: _budgets, prices: _prices, ...rest } = given
     const open = (): NativeEngine =>
@@ -131,6 +134,7 @@ export class Engine {
           )
     this.#native = call(open)
     this.bus = new EventBus(this.#native)
+    for (const hook of hooks) this.addHook(hook)
   }
 
   /** The same engine for another tenant: its runs, and the questions about them, are that tenant's. */
@@ -141,6 +145,12 @@ export class Engine {
   /** Makes an agent or a workflow known; a name is given once. */
   register(agent: Agent | Workflow): void {
     call(() => this.#native.register(nativeOf(agent)))
+  }
+
+  /** Lets a hook watch and steer all agents that begin to work from now on. */
+  addHook(hook: Hook): void {
+    const native = nativeHook(hook)
+    call(() => this.#native.addHook(native))
   }
 
   /** Makes a function known as a model, under a full name like `host:model`. */

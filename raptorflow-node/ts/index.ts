@@ -8,6 +8,7 @@ export {
   type AgentKind,
   type AgentOptions,
   type Capability,
+  type Compaction,
   type FunctionAgentOptions,
   type Handoff,
   type Limits,
@@ -32,6 +33,7 @@ export {
   type SubscribeOptions,
   Subscription,
 } from './event.js'
+export type { Asked, Hook, HookFunction, Moment, Verdict } from './hook.js'
 export type { Json } from './json.js'
 export {
   type Attachment,

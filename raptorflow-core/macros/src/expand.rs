@@ -1,4 +1,4 @@
-//! Writes the unit struct of a tool, its function, and its implementation of `Tool`.
+//! Writes what stands in place of a tool: the unit struct of a function, or what makes a tool of a method.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -6,10 +6,17 @@ use syn::{
     Attribute, Expr, ExprLit, Lit, LitStr, ReturnType, Type, ext::IdentExt as _, spanned::Spanned as _,
 };
 
-use crate::parse::{Argument, Default, Tool};
+use crate::parse::{Argument, Default, Receiver, Tool};
 
 /// Writes everything that stands in place of the function.
 pub(crate) fn tool(tool: &Tool) -> TokenStream {
+    match tool.receiver {
+        Some(receiver) => method(tool, receiver),
+        None => free(tool),
+    }
+}
+
+fn free(tool: &Tool) -> TokenStream {
     let vis = &tool.function.vis;
     let ident = &tool.function.sig.ident;
     let docs = of_path(&tool.function.attrs, "doc");
@@ -35,7 +42,8 @@ pub(crate) fn tool(tool: &Tool) -> TokenStream {
     }
 }
 
-fn of_path<'a>(attributes: &'a [Attribute], name: &str) -> Vec<&'a Attribute> {
+/// The attributes of this name.
+pub(crate) fn of_path<'a>(attributes: &'a [Attribute], name: &str) -> Vec<&'a Attribute> {
     attributes.iter().filter(|attribute| attribute.path().is_ident(name)).collect()
 }
 
@@ -51,8 +59,72 @@ fn run(tool: &Tool) -> TokenStream {
     }
 }
 
+/// The method, and beside it one that makes a tool of it and of what it is called on.
+fn method(tool: &Tool, receiver: Receiver) -> TokenStream {
+    let (vis, ident, function) = (&tool.function.vis, &tool.function.sig.ident, &tool.function);
+    let conditions = of_path(&function.attrs, "cfg");
+    let maker = maker(ident);
+    let doc = format!("The method `{}` of `state` as a tool; its calls share `state`.", ident.unraw());
+    let arguments = arguments(tool);
+    let state = match receiver {
+        Receiver::Borrowed => quote! { &__state, },
+        Receiver::Shared => quote! { __state, },
+    };
+    let call = call(tool, &quote! { Self::#ident }, &quote! { #state }, &quote! { &__ctx, });
+    quote! {
+        #[allow(clippy::needless_pass_by_value)]
+        #function
+
+        #(#conditions)*
+        #[doc = #doc]
+        #[must_use]
+        #vis fn #maker(
+            state: impl ::core::convert::Into<::std::sync::Arc<Self>>,
+        ) -> ::raptorflow_core::tool::FunctionTool {
+            #arguments
+            let __state: ::std::sync::Arc<Self> = state.into();
+            ::raptorflow_core::tool::FunctionTool::new(
+                ::core::clone::Clone::clone(&*SPEC),
+                move |__ctx, __arguments| {
+                    let __state = ::std::sync::Arc::clone(&__state);
+                    async move { #call }
+                },
+            )
+        }
+    }
+}
+
+/// The name of what makes a tool of a method.
+pub(crate) fn maker(method: &Ident) -> Ident {
+    format_ident!("{}_tool", method.unraw(), span = method.span())
+}
+
 fn implementation(tool: &Tool) -> TokenStream {
     let ident = &tool.function.sig.ident;
+    let arguments = arguments(tool);
+    let call = call(tool, &quote! { <#ident>::run }, &TokenStream::new(), &quote! { __ctx, });
+    quote! {
+        #arguments
+
+        #[::raptorflow_core::tool::macro_support::async_trait]
+        impl ::raptorflow_core::tool::Tool for #ident {
+            fn spec(&self) -> &::raptorflow_core::types::ToolSpec {
+                &SPEC
+            }
+
+            async fn call(
+                &self,
+                __ctx: &::raptorflow_core::runtime::Context,
+                __arguments: ::raptorflow_core::tool::macro_support::Value,
+            ) -> ::core::result::Result<::raptorflow_core::tool::macro_support::Value, ::raptorflow_core::Error> {
+                #call
+            }
+        }
+    }
+}
+
+/// The type of the arguments with what fills those that are left out, and the spec.
+fn arguments(tool: &Tool) -> TokenStream {
     let (name, description, effects) = (&tool.name, &tool.description, &tool.effects);
     let timeout = tool.timeout_seconds.map_or_else(
         || quote! { ::core::option::Option::None },
@@ -69,7 +141,6 @@ fn implementation(tool: &Tool) -> TokenStream {
     );
     let fields = tool.arguments.iter().map(field);
     let defaults = tool.arguments.iter().filter_map(default_function);
-    let call = call(tool);
     quote! {
         #[derive(
             ::raptorflow_core::tool::macro_support::serde::Deserialize,
@@ -83,32 +154,17 @@ fn implementation(tool: &Tool) -> TokenStream {
 
         #(#defaults)*
 
-        #[::raptorflow_core::tool::macro_support::async_trait]
-        impl ::raptorflow_core::tool::Tool for #ident {
-            fn spec(&self) -> &::raptorflow_core::types::ToolSpec {
-                static SPEC: ::std::sync::LazyLock<::raptorflow_core::types::ToolSpec> =
-                    ::std::sync::LazyLock::new(|| {
-                        let mut spec = ::raptorflow_core::tool::macro_support::spec::<__Arguments>(
-                            #name,
-                            #description,
-                            ::raptorflow_core::types::Effects::#effects,
-                            #timeout,
-                        );
-                        spec.approval = #approval;
-                        spec.rate = #rate;
-                        spec
-                    });
-                &SPEC
-            }
-
-            async fn call(
-                &self,
-                __ctx: &::raptorflow_core::runtime::Context,
-                __arguments: ::raptorflow_core::tool::macro_support::Value,
-            ) -> ::core::result::Result<::raptorflow_core::tool::macro_support::Value, ::raptorflow_core::Error> {
-                #call
-            }
-        }
+        static SPEC: ::std::sync::LazyLock<::raptorflow_core::types::ToolSpec> = ::std::sync::LazyLock::new(|| {
+            let mut spec = ::raptorflow_core::tool::macro_support::spec::<__Arguments>(
+                #name,
+                #description,
+                ::raptorflow_core::types::Effects::#effects,
+                #timeout,
+            );
+            spec.approval = #approval;
+            spec.rate = #rate;
+            spec
+        });
     }
 }
 
@@ -142,9 +198,10 @@ fn default_function(argument: &Argument) -> Option<TokenStream> {
     Some(quote! { fn #name() -> #of { #value } })
 }
 
-fn call(tool: &Tool) -> TokenStream {
+/// Calls `function` with `state`, the context where it wants one, and the arguments; gives the result.
+fn call(tool: &Tool, function: &TokenStream, state: &TokenStream, context: &TokenStream) -> TokenStream {
     let ident = &tool.function.sig.ident;
-    let context = tool.takes_context.then(|| quote! { __ctx, });
+    let context = tool.takes_context.then_some(context);
     let names = tool.arguments.iter().map(|argument| &argument.name);
     let wait = tool.function.sig.asyncness.map(|_| quote! { .await });
     let arguments = if tool.arguments.is_empty() {
@@ -167,8 +224,11 @@ fn call(tool: &Tool) -> TokenStream {
         } }
     };
     quote! {
-        let #arguments = ::raptorflow_core::tool::macro_support::arguments::<__Arguments>(&__arguments)?;
-        let __answer = <#ident>::run(#context #(__arguments.#names),*) #wait;
+        let #arguments = match ::raptorflow_core::tool::macro_support::arguments::<__Arguments>(&__arguments) {
+            ::core::result::Result::Ok(arguments) => arguments,
+            ::core::result::Result::Err(err) => return ::core::result::Result::Err(err),
+        };
+        let __answer = #function(#state #context #(__arguments.#names),*) #wait;
         #convert
     }
 }

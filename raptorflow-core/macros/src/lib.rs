@@ -2,10 +2,11 @@
 
 use proc_macro::TokenStream;
 
+mod block;
 mod expand;
 mod parse;
 
-/// Makes a free function, async or not, a tool that a model may call.
+/// Makes a function or a method, async or not, a tool that a model may call.
 ///
 /// The function's name becomes a unit struct that implements `raptorflow_core::tool::Tool`, so it is handed on
 /// as a value: `.tool(add_gst)`.
@@ -45,6 +46,48 @@ mod parse;
 ///   plain value that serializes.
 /// - A function that is not async runs on the thread of the caller: it must not block.
 ///
+/// # Methods
+/// A method that takes `&self`, `self: &Arc<Self>` or `self: Arc<Self>` stays as it is, and gets a maker beside it:
+/// `Shop::price_tool(shop)` is a `FunctionTool` of the method `price`, for a `Shop` or an `Arc<Shop>`.
+/// The attribute above the `impl` block too adds `Shop::tools(shop)`, with a tool of each method that has it.
+/// All of them share what they were made of, which lives as long as they do, and several calls may run at the same
+/// time.
+///
+/// ```
+/// use std::{collections::BTreeMap, sync::{Arc, Mutex}};
+/// use raptorflow_core::{Agent, Result, runtime::Context, tool, tool::Tool};
+///
+/// #[derive(Default)]
+/// struct Shop {
+///     stock: Mutex<BTreeMap<String, u32>>,
+/// }
+///
+/// #[tool]
+/// impl Shop {
+///     /// Counts what is in stock.
+///     #[tool]
+///     fn count(&self, /** The name of the article. */ article: String) -> u32 {
+///         self.stock.lock().unwrap().get(&article).copied().unwrap_or_default()
+///     }
+///
+///     /// Takes delivery of an article.
+///     #[tool(effects = "write", name = "deliver")]
+///     async fn take_delivery(&self, ctx: &Context, article: String, #[arg(default = 1)] pieces: u32) -> Result<u32> {
+///         let mut stock = self.stock.lock().unwrap();
+///         let count = stock.entry(article).or_default();
+///         *count += pieces;
+///         Ok(*count)
+///     }
+/// }
+///
+/// let shop = Arc::new(Shop::default());
+/// let names: Vec<String> = Shop::tools(shop.clone()).iter().map(|tool| tool.spec().name.clone()).collect();
+/// assert_eq!(names, ["count", "deliver"]);
+/// Agent::builder("clerk").tools(Shop::tools(shop.clone())).build()?;
+/// Agent::builder("reader").tool(Shop::count_tool(shop)).build()?;
+/// # Ok::<(), raptorflow_core::Error>(())
+/// ```
+///
 /// # Options
 /// - `#[tool(name = "…")]`: another name than the function's.
 /// - `#[tool(effects = "read" | "write" | "external")]`: what a call changes; `read` by default, and such calls
@@ -82,8 +125,8 @@ mod parse;
 /// ```
 ///
 /// # Errors
-/// A method, generic parameters, a missing doc comment, an argument by reference, and an argument that is a
-/// pattern are compile errors at their place.
+/// A method that takes `&mut self` or `self`, generic parameters, a missing doc comment, an argument by reference, and
+/// an argument that is a pattern are compile errors at their place.
 ///
 /// ```compile_fail
 /// #[raptorflow_core::tool]
@@ -109,7 +152,24 @@ mod parse;
 /// impl Shop {
 ///     /// Names a price.
 ///     #[raptorflow_core::tool]
-///     async fn price(&self, item: String) -> f64 { 0.0 }
+///     async fn price(&mut self, item: String) -> f64 { 0.0 }
+/// }
+/// ```
+/// ```compile_fail
+/// struct Shop;
+/// #[raptorflow_core::tool]
+/// impl Shop {
+///     /// Names a price.
+///     #[raptorflow_core::tool]
+///     async fn price(item: String) -> f64 { 0.0 }
+/// }
+/// ```
+/// ```compile_fail
+/// struct Shop(std::cell::Cell<f64>);
+/// impl Shop {
+///     /// Names a price that calls cannot share.
+///     #[raptorflow_core::tool]
+///     async fn price(&self, item: String) -> f64 { self.0.get() }
 /// }
 /// ```
 /// ```compile_fail
@@ -120,7 +180,11 @@ mod parse;
 /// ```
 #[proc_macro_attribute]
 pub fn tool(options: TokenStream, item: TokenStream) -> TokenStream {
-    parse::tool(options.into(), item.into())
-        .map_or_else(syn::Error::into_compile_error, |tool| expand::tool(&tool))
-        .into()
+    let (options, item) = (options.into(), item.into());
+    let written = if block::is_block(&item) {
+        block::block(&options, item)
+    } else {
+        parse::tool(options, item).map(|tool| expand::tool(&tool))
+    };
+    written.unwrap_or_else(syn::Error::into_compile_error).into()
 }

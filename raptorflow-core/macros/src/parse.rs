@@ -25,10 +25,21 @@ pub(crate) struct Tool {
     pub(crate) approval: bool,
     /// How often it may be called, when given.
     pub(crate) calls_per_minute: Option<u32>,
+    /// Who the tool is a method of; nobody for a free function.
+    pub(crate) receiver: Option<Receiver>,
     /// Whether the first parameter is the context.
     pub(crate) takes_context: bool,
     /// The parameters that the schema has.
     pub(crate) arguments: Vec<Argument>,
+}
+
+/// How a method takes what it is called on.
+#[derive(Clone, Copy)]
+pub(crate) enum Receiver {
+    /// By `&self`, `self: &Self` or `self: &Arc<Self>`.
+    Borrowed,
+    /// By `self: Arc<Self>`.
+    Shared,
 }
 
 /// One parameter that the schema has.
@@ -71,14 +82,15 @@ impl Problems {
 /// Parses the options and the function.
 pub(crate) fn tool(options: TokenStream, item: TokenStream) -> Result<Tool> {
     let mut function: ItemFn = syn::parse2(item)
-        .map_err(|err| Error::new(err.span(), format!("`#[tool]` stands above a free function: {err}")))?;
+        .map_err(|err| Error::new(err.span(), format!("`#[tool]` stands above a function: {err}")))?;
     let mut problems = Problems::default();
     let options = Options::parse(options).unwrap_or_else(|err| {
         problems.add(err);
         Options::default()
     });
     check_signature(&function, &mut problems);
-    let (takes_context, arguments) = take_arguments(&mut function, &mut problems);
+    let receiver = receiver(&function, &mut problems);
+    let (takes_context, arguments) = take_arguments(&mut function, receiver.is_some(), &mut problems);
     let name = name(&function, options.name.as_ref(), &mut problems);
     let description = paragraphs(&function.attrs).into_iter().next();
     if description.is_none() {
@@ -98,6 +110,7 @@ pub(crate) fn tool(options: TokenStream, item: TokenStream) -> Result<Tool> {
             timeout_seconds: options.timeout_seconds,
             approval: options.approval,
             calls_per_minute: options.calls_per_minute,
+            receiver,
             takes_context,
             arguments,
         }),
@@ -196,19 +209,52 @@ fn check_signature(function: &ItemFn, problems: &mut Problems) {
     }
 }
 
+/// How the function takes `self`, when it is a method.
+fn receiver(function: &ItemFn, problems: &mut Problems) -> Option<Receiver> {
+    let receiver = function.sig.receiver()?;
+    let found = match receiver.ty.as_ref() {
+        Type::Reference(of)
+            if of.mutability.is_none() && (is_named(&of.elem, "Self") || is_named(&of.elem, "Arc")) =>
+        {
+            Some(Receiver::Borrowed)
+        }
+        of if is_named(of, "Arc") => Some(Receiver::Shared),
+        _ => None,
+    };
+    if found.is_none() {
+        problems.say(
+            receiver.span(),
+            "calls of a tool share what it is a method of: take `&self` or `self: Arc<Self>`, and keep what changes \
+             behind a lock",
+        );
+    }
+    // The problem is told; the arguments are checked as those of a method all the same.
+    found.or(Some(Receiver::Borrowed))
+}
+
+/// Whether a type is a path that ends in `name`.
+fn is_named(of: &Type, name: &str) -> bool {
+    match of {
+        Type::Path(path) => path.path.segments.last().is_some_and(|segment| segment.ident == name),
+        _ => false,
+    }
+}
+
 /// Takes the attributes of arguments off the function, where the compiler does not know them.
-fn take_arguments(function: &mut ItemFn, problems: &mut Problems) -> (bool, Vec<Argument>) {
+fn take_arguments(function: &mut ItemFn, method: bool, problems: &mut Problems) -> (bool, Vec<Argument>) {
     let mut takes_context = false;
     let mut arguments = Vec::new();
-    for (index, input) in function.sig.inputs.iter_mut().enumerate() {
+    for (index, input) in function.sig.inputs.iter_mut().skip(usize::from(method)).enumerate() {
         match input {
-            FnArg::Receiver(receiver) => {
-                problems.say(receiver.span(), "a tool is a free function: `self` cannot be part of a schema");
-            }
+            // The receiver was skipped, and a second one does not parse.
+            FnArg::Receiver(_) => {}
             FnArg::Typed(parameter) if is_context(&parameter.ty) => {
                 takes_context |= index == 0;
                 if index > 0 {
-                    problems.say(parameter.span(), "`&Context` is the first parameter of a tool, or none");
+                    problems.say(
+                        parameter.span(),
+                        "`&Context` is the first parameter of a tool, or none; `self` stands before it",
+                    );
                 } else if let Some(attribute) = parameter.attrs.first() {
                     problems
                         .say(attribute.span(), "the context is not part of the schema: it has no attributes");
@@ -225,10 +271,7 @@ fn take_arguments(function: &mut ItemFn, problems: &mut Problems) -> (bool, Vec<
 
 fn is_context(of: &Type) -> bool {
     match of {
-        Type::Reference(reference) if reference.mutability.is_none() => match reference.elem.as_ref() {
-            Type::Path(path) => path.path.segments.last().is_some_and(|segment| segment.ident == "Context"),
-            _ => false,
-        },
+        Type::Reference(reference) => reference.mutability.is_none() && is_named(&reference.elem, "Context"),
         _ => false,
     }
 }
@@ -335,7 +378,10 @@ mod tests {
     fn what_cannot_be_a_tool_is_refused_with_the_reason() {
         check(quote! { fn bare() -> f64 { 0.0 } }, "needs a doc comment");
         check(quote! { #[doc = "  "] fn blank() -> f64 { 0.0 } }, "needs a doc comment");
-        check(quote! { #[doc = "Doc."] fn method(&self) {} }, "free function");
+        check(quote! { #[doc = "Doc."] fn consumed(self) {} }, "share what it is a method of");
+        check(quote! { #[doc = "Doc."] fn changed(&mut self) {} }, "share what it is a method of");
+        check(quote! { #[doc = "Doc."] fn boxed(self: Box<Self>) {} }, "share what it is a method of");
+        check(quote! { #[doc = "Doc."] fn late(&self, a: u8, ctx: &Context) {} }, "first parameter");
         check(quote! { #[doc = "Doc."] fn generic<T>(value: T) {} }, "no generic parameters");
         check(quote! { #[doc = "Doc."] fn lifetime<'a>(value: Cow<'a, str>) {} }, "no generic parameters");
         check(quote! { #[doc = "Doc."] fn clause() where u8: Copy {} }, "no where clause");
@@ -347,13 +393,13 @@ mod tests {
         check(quote! { #[doc = "Doc."] const fn fixed() {} }, "not const");
         check(quote! { #[doc = "Doc."] fn prix_élevé() {} }, "1 to 64 of");
         check(quote! { #[doc = "Doc."] fn odd(#[arg(min = 1)] a: u8) {} }, "`description` or `default`");
-        check(quote! { struct NoFunction; }, "stands above a free function");
+        check(quote! { struct NoFunction; }, "stands above a function");
     }
 
     #[test]
     fn every_problem_is_reported_at_once() {
         let found =
-            problems(quote! { effects = "maybe" }, quote! { fn bad<T>(&self, a: &str, (b, c): T) {} });
+            problems(quote! { effects = "maybe" }, quote! { fn bad<T>(&mut self, a: &str, (b, c): T) {} });
         assert_eq!(found.len(), 6, "{found:?}");
     }
 

@@ -101,6 +101,13 @@ impl AgentBuilder {
         self
     }
 
+    /// Tools of its own.
+    #[must_use]
+    pub fn tools<T: Tool>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
+        self.tools.extend(tools.into_iter().map(|tool| -> Arc<dyn Tool> { Arc::new(tool) }));
+        self
+    }
+
     /// A tool of its own that is shared.
     #[must_use]
     pub fn shared_tool(mut self, tool: Arc<dyn Tool>) -> Self {

@@ -167,6 +167,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Tools that agents may name in their data.
+    #[must_use]
+    pub fn tools<T: Tool>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
+        self.tools.extend(tools.into_iter().map(|tool| -> Arc<dyn Tool> { Arc::new(tool) }));
+        self
+    }
+
     /// What models cost; the offline models are free unless the book has a price for them.
     #[must_use]
     pub fn prices(mut self, prices: PriceBook) -> Self {

@@ -368,6 +368,67 @@ async fn the_context_goes_to_a_function_that_asks_for_it() {
     assert_eq!(answer.content["problems"][0]["at"], "/limit");
 }
 
+#[derive(Debug)]
+struct Shop<K> {
+    sold: AtomicUsize,
+    kind: K,
+}
+
+#[tool]
+impl<K: std::fmt::Debug + Send + Sync + 'static> Shop<K> {
+    /// Sells pieces and counts all that were sold.
+    #[tool(effects = "write", timeout_seconds = 7)]
+    async fn sell(&self, #[arg(description = "How many.", default = 1)] pieces: usize) -> Result<usize> {
+        Ok(self.sold.fetch_add(pieces, Ordering::SeqCst) + pieces)
+    }
+
+    /// Says who asked whom.
+    #[tool(name = "who", approval)]
+    fn whom(self: Arc<Self>, ctx: &Context) -> String {
+        format!("{} asked {:?}", ctx.principal().unwrap_or("nobody"), self.kind)
+    }
+
+    /// Refuses everything.
+    #[tool]
+    fn refuse(self: &Arc<Self>) -> Answer<()> {
+        Err(Error::new(ErrorKind::Conflict, "shop.refuse", "closed").with("holders", Arc::strong_count(self)))
+    }
+
+    fn untold(&self) -> usize {
+        self.sold.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn tools_of_methods_share_what_they_are_methods_of() {
+    let shop = Arc::new(Shop { sold: AtomicUsize::new(1), kind: 'a' });
+    let [sell, whom, refuse] = Shop::tools(Arc::clone(&shop)).try_into().unwrap();
+    assert_eq!(answer(sell, json!({"pieces": 2})).await.content, 3);
+    assert_eq!(answer(Shop::sell_tool(Arc::clone(&shop)), json!({})).await.content, 4);
+    assert_eq!((shop.untold(), shop.sell(1).await.unwrap()), (4, 5));
+    assert_eq!(whom.call(&context().with_principal("asha"), json!({})).await.unwrap(), "asha asked 'a'");
+    assert_eq!(answer(refuse, json!({})).await.content["error"], "conflict");
+    // An owned value is shared by the tool that is made of it.
+    let own = Shop::sell_tool(Shop { sold: AtomicUsize::new(0), kind: () });
+    assert_eq!(own.call(&context(), json!({"pieces": 2.0})).await.unwrap(), 2);
+    assert_eq!(own.clone().call(&context(), json!({})).await.unwrap(), 3);
+}
+
+#[test]
+fn the_attribute_writes_the_spec_of_a_method() {
+    let spec = Shop::sell_tool(Shop { sold: AtomicUsize::new(0), kind: () }).spec().clone();
+    assert_eq!((spec.name.as_str(), spec.effects), ("sell", Effects::Write));
+    assert_eq!(
+        (spec.description.as_str(), spec.timeout.as_secs()),
+        ("Sells pieces and counts all that were sold.", 7)
+    );
+    let property = &spec.parameters.as_value()["properties"]["pieces"];
+    assert_eq!((&property["description"], &property["default"]), (&json!("How many."), &json!(1)));
+    assert_eq!(spec.parameters.as_value()["properties"].as_object().unwrap().len(), 1);
+    let whom = Shop::whom_tool(Shop { sold: AtomicUsize::new(0), kind: () });
+    assert!(whom.spec().approval && whom.spec().name == "who");
+}
+
 #[test]
 fn the_attribute_writes_the_spec() {
     let spec = prices.spec();

@@ -2,7 +2,10 @@
 
 use raptorflow_core::{
     ErrorKind,
-    model::{FinishReason, Output, ToolChoice},
+    model::{
+        Ability, FinishReason, Model, ModelProfile, OpenAiConfig, OpenAiModel, Output, ReqwestClient,
+        ToolChoice,
+    },
     testing::ServerReply,
     types::{Part, Schema, ToolSpec, Usage},
 };
@@ -99,6 +102,36 @@ async fn a_schema_is_sent_strictly_where_it_can_be() {
         server.requests()[0].body["response_format"],
         json!({"type": "json_schema", "json_schema": {"name": "thing", "schema": schema, "strict": true}})
     );
+}
+
+#[tokio::test]
+async fn tools_are_sent_in_their_strict_form_where_they_have_one_and_the_model_can() {
+    let schema = json!({"type": "object", "required": ["a"],
+        "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}});
+    let tools = [
+        ToolSpec::new("add", "Adds.", Schema::new(schema.clone()).unwrap()),
+        ToolSpec::new("any", "Takes anything.", Schema::any_object()),
+    ];
+    let answer = || ServerReply::data([delta(json!({"content": "ok"})), end("stop"), done()]);
+    let server = server([answer(), answer()]).await;
+    let request = question().with_tools(tools);
+    openai(&server).complete(&ctx(), &request).await.unwrap();
+    let weak = ModelProfile::named("*").cannot([Ability::Strict]);
+    let config = OpenAiConfig::new("gpt-test").at(format!("{}/v1", server.url())).with_profile(weak);
+    let weaker = OpenAiModel::new(config, None, ReqwestClient::default()).unwrap();
+    Model::new(weaker).complete(&ctx(), &request).await.unwrap();
+    let sent = |at: usize, tool: usize| server.requests()[at].body["tools"][tool]["function"].clone();
+    assert_eq!(
+        sent(0, 0),
+        json!({"name": "add", "description": "Adds.", "strict": true, "parameters": {
+            "type": "object", "required": ["a", "b"], "additionalProperties": false,
+            "properties": {"a": {"type": "string"}, "b": {"type": ["integer", "null"]}}}})
+    );
+    assert_eq!(
+        sent(0, 1),
+        json!({"name": "any", "description": "Takes anything.", "parameters": {"type": "object"}})
+    );
+    assert_eq!(sent(1, 0), json!({"name": "add", "description": "Adds.", "parameters": schema}));
 }
 
 #[tokio::test]

@@ -27,6 +27,11 @@ pub(super) fn checked(spec: &ToolSpec, arguments: &Value) -> Result<Value, Value
     if problems.is_empty() {
         return Ok(arguments);
     }
+    // Models write null for what they leave out, and must where the provider enforces the strict form.
+    let shorter = spec.parameters.without_nulls(&arguments);
+    if shorter != arguments && spec.parameters.validate(&shorter).is_empty() {
+        return Ok(shorter);
+    }
     let schema = spec.parameters.as_value();
     let mut quoted = HashSet::new();
     let problems: Vec<Value> = problems
@@ -183,6 +188,21 @@ mod tests {
             assert_eq!(check(json!({"type": "object"}), &nothing), json!({"ok": {}}));
             assert_eq!(check(order(), &nothing)["problems"].as_array().unwrap().len(), 2);
         }
+    }
+
+    #[test]
+    fn null_for_what_may_be_left_out_is_left_out() {
+        let schema = json!({"type": "object", "required": ["a"], "properties": {
+            "a": {"type": "string"}, "b": {"type": "integer"}, "c": {"type": ["integer", "null"]}}});
+        assert_eq!(
+            check(schema.clone(), &json!({"a": "x", "b": null, "c": null})),
+            json!({"ok": {"a": "x", "c": null}})
+        );
+        let content = check(schema, &json!({"a": null, "b": null}));
+        assert!(
+            content["problems"].as_array().unwrap().iter().any(|problem| problem["at"] == "/a"),
+            "{content}"
+        );
     }
 
     #[test]

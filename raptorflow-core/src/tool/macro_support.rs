@@ -38,7 +38,40 @@ pub fn parameters<Args: schemars::JsonSchema>() -> Schema {
         root.shift_remove("$schema");
         root.shift_remove("title");
     }
+    default_to_null(&mut schema);
     Schema::unchecked(schema)
+}
+
+/// Says of each `Option` that may be left out that this is the same as `null`: for serde it is.
+fn default_to_null(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(default_to_null),
+        Value::Object(fields) => {
+            let required: Vec<Value> =
+                fields.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+            if let Some(Value::Object(properties)) = fields.get_mut("properties") {
+                for (name, property) in properties {
+                    if !required.contains(&Value::from(name.as_str()))
+                        && is_option(property)
+                        && let Some(property) = property.as_object_mut()
+                    {
+                        property.entry("default").or_insert(Value::Null);
+                    }
+                }
+            }
+            fields.values_mut().for_each(default_to_null);
+        }
+        _ => {}
+    }
+}
+
+/// Whether a schema is one that an `Option` has.
+fn is_option(schema: &Value) -> bool {
+    let null = Value::from("null");
+    let kinds = schema.get("type").and_then(Value::as_array);
+    let branches = schema.get("anyOf").and_then(Value::as_array);
+    kinds.is_some_and(|kinds| kinds.contains(&null))
+        || branches.is_some_and(|all| all.iter().any(|branch| branch.get("type") == Some(&null)))
 }
 
 /// Arguments that fit the schema of `Args`, as `Args`.

@@ -443,7 +443,7 @@ fn the_attribute_writes_the_spec() {
                 "currency": {"type": "string", "default": "INR"},
                 "limit": {
                     "description": "How many at most.", "type": ["integer", "null"],
-                    "format": "uint8", "minimum": 0, "maximum": 255,
+                    "format": "uint8", "minimum": 0, "maximum": 255, "default": null,
                 },
                 "tags": {"type": "array", "items": {"type": "string"}, "default": []},
             },

@@ -1,6 +1,8 @@
-//! Whether a schema keeps to the subset that OpenAI's strict mode enforces.
+//! Whether a schema keeps to the subset that OpenAI's strict mode enforces, and the parameters of tools in it.
 
 use serde_json::Value;
+
+use crate::{model::ModelInfo, types::ToolSpec};
 
 /// Keywords that strict mode understands.
 const KEYWORDS: [&str; 25] = [
@@ -44,6 +46,24 @@ pub(super) fn is_strict(schema: &Value) -> bool {
     schema.get("type").and_then(Value::as_str) == Some("object")
         && schema.get("anyOf").is_none()
         && fits(schema, 0)
+}
+
+/// The schema of a tool's arguments, and whether the host is to enforce it.
+///
+/// Nulls of what a call leaves out are taken away again before its arguments are checked.
+pub(super) fn parameters<'a>(info: &ModelInfo, spec: &'a ToolSpec) -> (&'a Value, bool) {
+    if info.abilities.strict {
+        match spec.parameters.strict() {
+            Ok(strict) => return (strict.schema.as_value(), true),
+            Err(problems) => {
+                let (reason, at) = problems
+                    .first()
+                    .map_or(("", ""), |first| (first.message.as_str(), first.pointer.as_str()));
+                tracing::debug!(tool = %spec.name, reason, at, "the arguments of a tool are not enforced");
+            }
+        }
+    }
+    (spec.parameters.as_value(), false)
 }
 
 fn fits(schema: &Value, depth: usize) -> bool {

@@ -13,7 +13,7 @@ use crate::{
         backends::openai::{
             config::{LimitField, OpenAiConfig, Structured},
             media::MediaUrl,
-            strict::is_strict,
+            strict::{is_strict, parameters},
             words::{effort, prompt_retention, schema_wish, told},
         },
         wording::{Piece, document_name, joined_text, passages_text, result_text, user_pieces},
@@ -41,7 +41,7 @@ pub(crate) fn request<'a>(
     Ok(Request {
         model: &config.model,
         messages,
-        tools: request.tools.iter().map(tool).collect(),
+        tools: request.tools.iter().map(|spec| tool(info, spec)).collect(),
         tool_choice: tool_choice(request),
         response_format,
         temperature: request.temperature,
@@ -133,11 +133,13 @@ fn call(call: &crate::types::ToolCall) -> Call<'_> {
     Call { id: &call.id, kind: "function", function: CalledFunction { name: &call.name, arguments } }
 }
 
-fn tool(spec: &crate::types::ToolSpec) -> Tool<'_> {
-    let parameters = spec.parameters.as_value();
+fn tool<'a>(info: &ModelInfo, spec: &'a crate::types::ToolSpec) -> Tool<'a> {
+    let (parameters, strict) = parameters(info, spec);
+    // Hosts that do not know the word are not told it.
+    let strict = strict.then_some(true);
     Tool {
         kind: "function",
-        function: Function { name: &spec.name, description: &spec.description, parameters },
+        function: Function { name: &spec.name, description: &spec.description, parameters, strict },
     }
 }
 

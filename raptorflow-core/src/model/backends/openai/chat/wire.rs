@@ -153,6 +153,8 @@ pub(super) struct Function<'a> {
     pub(super) name: &'a str,
     pub(super) description: &'a str,
     pub(super) parameters: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) strict: Option<bool>,
 }
 
 /// A text that is borrowed from the event where it has no escapes.

@@ -11,7 +11,7 @@ use crate::{
         backends::openai::{
             config::{OpenAiConfig, Structured},
             media::MediaUrl,
-            strict::is_strict,
+            strict::{is_strict, parameters},
             words::{effort, prompt_retention, schema_wish, told},
         },
         wording::{Piece, document_name, joined_text, passages_text, result_text, user_pieces},
@@ -37,7 +37,7 @@ pub(crate) fn request<'a>(
     Request {
         model: &config.model,
         input,
-        tools: request.tools.iter().map(tool).collect(),
+        tools: request.tools.iter().map(|spec| tool(info, spec)).collect(),
         tool_choice: tool_choice(request).filter(|_| has_tools),
         parallel_tool_calls: request.parallel_tool_calls.filter(|_| has_tools),
         text,
@@ -141,15 +141,9 @@ fn content_part(piece: Piece<'_>) -> ContentPart<'_> {
     }
 }
 
-fn tool(spec: &crate::types::ToolSpec) -> Tool<'_> {
-    let parameters = spec.parameters.as_value();
-    Tool {
-        kind: "function",
-        name: &spec.name,
-        description: &spec.description,
-        parameters,
-        strict: is_strict(parameters),
-    }
+fn tool<'a>(info: &ModelInfo, spec: &'a crate::types::ToolSpec) -> Tool<'a> {
+    let (parameters, strict) = parameters(info, spec);
+    Tool { kind: "function", name: &spec.name, description: &spec.description, parameters, strict }
 }
 
 fn tool_choice(request: &ChatRequest) -> Option<Choice<'_>> {

@@ -6,6 +6,7 @@ import { call, functionOf, halfOf } from './error.js'
 import { toJson } from './json.js'
 import { Callback, NativeTool } from '../native.js'
 import { type Infer, jsonSchema, parsed, type SchemaLike } from './schema.js'
+import type { Amount } from './settings.js'
 
 /** What calling a tool changes: nothing, data of the host, or the world outside. */
 export type Effects = 'read' | 'write' | 'external'
@@ -26,6 +27,8 @@ export interface ToolOptions<Parameters extends SchemaLike = SchemaLike> {
   readonly approval?: boolean
   /** How often it may be called in a process: so many calls in so many seconds. */
   readonly rate?: { readonly calls: number; readonly seconds: number }
+  /** What one call costs, such as `0.01 USD`, in the run and in budgets; nothing by default. */
+  readonly cost?: Amount
   /**
    * Does the work; it may be async, and gives a value that JSON can say.
    *
@@ -45,7 +48,7 @@ export class Tool {
 
   /** @internal */
   constructor(options: ToolOptions) {
-    const { name, description, parameters = { type: 'object', properties: {} }, effects, timeout, approval, rate, execute } =
+    const { name, description, parameters = { type: 'object', properties: {} }, effects, timeout, approval, rate, cost, execute } =
       options
     functionOf('execute', execute)
     this.name = name
@@ -58,6 +61,7 @@ export class Tool {
       timeout: timeout === undefined ? undefined : span(timeout),
       approval,
       rate,
+      cost,
     }
     const invoke = (args: never, ctx: CallContext): unknown => {
       const given = parsed(parameters, args)

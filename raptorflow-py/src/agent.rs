@@ -30,7 +30,7 @@ impl Tool {
 #[pymethods]
 impl Tool {
     #[new]
-    #[pyo3(signature = (name, description, parameters, function, *, is_async, effects, timeout, approval, rate))]
+    #[pyo3(signature = (name, description, parameters, function, *, is_async, effects, timeout, approval, rate, cost))]
     #[expect(clippy::too_many_arguments, reason = "one keyword each in Python")]
     fn new(
         name: &str,
@@ -42,6 +42,7 @@ impl Tool {
         timeout: Option<f64>,
         approval: bool,
         rate: Option<(u32, u64)>,
+        cost: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let py = parameters.py();
         let build = || {
@@ -53,6 +54,7 @@ impl Tool {
             }
             spec.approval = approval;
             spec.rate = rate.map(|(calls, seconds)| ToolRate { calls, seconds });
+            spec.cost = cost.map(|cost| deserialized(cost, "cost")).transpose()?;
             Ok(Self(callback::tool(spec, Callback::new(function, is_async, "tool.call"))))
         };
         build().map_err(|err| raise(py, &err))

@@ -58,6 +58,7 @@ fn result_of(call: &ToolCall) -> Fact {
             name: call.name.clone(),
             content: call.arguments.clone(),
             is_error: false,
+            cost: None,
         },
     }
 }

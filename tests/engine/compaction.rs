@@ -263,7 +263,8 @@ fn the_question_stays_behind_a_history_that_does_not() {
         truncated: false,
     })
     .unwrap();
-    let result = ToolResult { id: "1".into(), name: "echo".into(), content: json!(1), is_error: false };
+    let result =
+        ToolResult { id: "1".into(), name: "echo".into(), content: json!(1), is_error: false, cost: None };
     run.apply(Fact::ToolReturned { result }).unwrap();
     let compacted = |kept| Fact::ContextCompacted {
         kept,

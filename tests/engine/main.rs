@@ -48,6 +48,7 @@ mod support;
 mod team_time;
 mod teams;
 mod told_hooks;
+mod tool_cost;
 mod tool_dispatch;
 mod upkeep;
 mod workflow_control;

@@ -51,7 +51,8 @@ async fn a_call_of_gemini_and_its_signature_go_back_as_they_came() {
     let asked = answer.message.tool_calls().next().unwrap().clone();
     assert_eq!((asked.name.as_str(), &asked.arguments), ("add", &json!({"n": 1})));
     request.messages.push(answer.message);
-    let result = ToolResult { id: asked.id, name: "add".into(), content: json!("1"), is_error: false };
+    let result =
+        ToolResult { id: asked.id, name: "add".into(), content: json!("1"), is_error: false, cost: None };
     request.messages.push(Message { role: Role::Tool, parts: vec![Part::ToolResult(result)] });
     assert_eq!(model.complete(&ctx(), &request).await.unwrap().message.text(), "It is 1.");
     let sent = &server.requests()[1];

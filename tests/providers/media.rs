@@ -56,7 +56,13 @@ fn file(kind: &str, name: Option<&str>) -> Part {
 fn conversation() -> ChatRequest {
     let message = |role, parts| Message { role, parts };
     let call = ToolCall { id: "c".into(), name: "look".into(), arguments: json!({}) };
-    let result = ToolResult { id: "c".into(), name: "look".into(), content: json!("seen"), is_error: false };
+    let result = ToolResult {
+        id: "c".into(),
+        name: "look".into(),
+        content: json!("seen"),
+        is_error: false,
+        cost: None,
+    };
     ChatRequest::new(vec![
         message(
             Role::User,

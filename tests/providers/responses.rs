@@ -104,7 +104,13 @@ async fn thoughts_and_parallel_calls_make_the_round_trip() {
     // The journal keeps the thoughts as they are.
     let stored = serde_json::to_string(&answer.message).unwrap();
     request.messages.push(serde_json::from_str(&stored).unwrap());
-    let result = |is_error| ToolResult { id: "a".into(), name: "add".into(), content: json!("no"), is_error };
+    let result = |is_error| ToolResult {
+        id: "a".into(),
+        name: "add".into(),
+        content: json!("no"),
+        is_error,
+        cost: None,
+    };
     let image = Part::Image(Media::bytes("image/png", b"PNG").unwrap());
     let parts = vec![Part::ToolResult(result(true)), Part::ToolResult(result(false)), image];
     request.messages.push(Message { role: Role::Tool, parts });

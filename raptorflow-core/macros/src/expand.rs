@@ -139,6 +139,10 @@ fn arguments(tool: &Tool) -> TokenStream {
             }
         },
     );
+    let cost = tool.cost.as_ref().map_or_else(
+        || quote! { ::core::option::Option::None },
+        |cost| quote! { ::raptorflow_core::tool::macro_support::cost(#cost) },
+    );
     let fields = tool.arguments.iter().map(field);
     let defaults = tool.arguments.iter().filter_map(default_function);
     quote! {
@@ -163,6 +167,7 @@ fn arguments(tool: &Tool) -> TokenStream {
             );
             spec.approval = #approval;
             spec.rate = #rate;
+            spec.cost = #cost;
             spec
         });
     }

@@ -25,6 +25,8 @@ pub(crate) struct Tool {
     pub(crate) approval: bool,
     /// How often it may be called, when given.
     pub(crate) calls_per_minute: Option<u32>,
+    /// What a call costs, when given, in a form that `Money` reads.
+    pub(crate) cost: Option<LitStr>,
     /// Who the tool is a method of; nobody for a free function.
     pub(crate) receiver: Option<Receiver>,
     /// Whether the first parameter is the context.
@@ -110,6 +112,7 @@ pub(crate) fn tool(options: TokenStream, item: TokenStream) -> Result<Tool> {
             timeout_seconds: options.timeout_seconds,
             approval: options.approval,
             calls_per_minute: options.calls_per_minute,
+            cost: options.cost,
             receiver,
             takes_context,
             arguments,
@@ -124,6 +127,7 @@ struct Options {
     timeout_seconds: Option<u64>,
     approval: bool,
     calls_per_minute: Option<u32>,
+    cost: Option<LitStr>,
 }
 
 impl Options {
@@ -162,12 +166,28 @@ impl Options {
                 0 => return Err(Error::new(number.span(), "expected at least 1 call")),
                 calls => Some(calls),
             };
+        } else if meta.path.is_ident("cost") {
+            let text: LitStr = meta.value()?.parse()?;
+            if !is_money(&text.value()) {
+                return Err(Error::new(text.span(), "expected an amount such as `\"0.01 USD\"`"));
+            }
+            self.cost = Some(text);
         } else {
-            let known = "`name`, `effects`, `timeout_seconds`, `approval` or `calls_per_minute`";
+            let known = "`name`, `effects`, `timeout_seconds`, `approval`, `calls_per_minute` or `cost`";
             return Err(meta.error(format!("expected {known}")));
         }
         Ok(())
     }
+}
+
+/// Whether it is an amount with at most six places and a currency, small enough to count in millionths.
+fn is_money(text: &str) -> bool {
+    let Some((amount, currency)) = text.split_once(' ') else { return false };
+    let (units, places) = amount.split_once('.').unwrap_or((amount, "0"));
+    let digits =
+        |text: &str, most| (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_currency = currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase());
+    digits(units, 12) && digits(places, 6) && is_currency
 }
 
 fn name(function: &ItemFn, given: Option<&LitStr>, problems: &mut Problems) -> String {
@@ -411,9 +431,12 @@ mod tests {
             (quote! { name = "a b" }, "1 to 64 of"),
             (
                 quote! { retries = 3 },
-                "`name`, `effects`, `timeout_seconds`, `approval` or `calls_per_minute`",
+                "`name`, `effects`, `timeout_seconds`, `approval`, `calls_per_minute` or `cost`",
             ),
             (quote! { calls_per_minute = 0 }, "at least 1 call"),
+            (quote! { cost = "0.0000001 USD" }, "an amount such as"),
+            (quote! { cost = "-1 USD" }, "an amount such as"),
+            (quote! { cost = "1 rupee" }, "an amount such as"),
         ] {
             let found = problems(options, quote! { #[doc = "Doc."] fn f() {} });
             assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");

@@ -77,7 +77,8 @@ impl LlmAgent {
     /// Its tools: its own and those of the engine that its spec names.
     pub(super) fn tools(&self, session: &Session) -> Result<(ToolRegistry, Arc<[ToolSpec]>)> {
         if self.spec.tools.is_empty() && self.spec.agents.is_empty() && self.spec.handoffs.is_empty() {
-            return Ok((self.tools.clone(), Arc::clone(&self.tool_specs)));
+            let tools = self.tools.clone().paid_as(&session.means().tools, &self.spec.name);
+            return Ok((tools, Arc::clone(&self.tool_specs)));
         }
         let mut tools = self.tools.clone();
         for name in &self.spec.tools {
@@ -94,7 +95,7 @@ impl LlmAgent {
             tools.register(tool).map_err(|err| err.with("agent", &self.spec.name))?;
         }
         let specs = tools.specs();
-        Ok((tools, specs))
+        Ok((tools.paid_as(&session.means().tools, &self.spec.name), specs))
     }
 }
 

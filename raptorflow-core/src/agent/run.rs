@@ -439,7 +439,9 @@ impl AgentRun {
         Ok(())
     }
 
-    pub(super) fn return_tool(&mut self, result: ToolResult) -> Result<()> {
+    pub(super) fn return_tool(&mut self, mut result: ToolResult) -> Result<()> {
+        // What a call cost is not for the model.
+        let cost = result.cost.take();
         let Phase::Tools { calls, results } = &mut self.phase else {
             return Err(drift("tool_returned"));
         };
@@ -450,6 +452,9 @@ impl AgentRun {
         match place {
             Some((_, place)) => *place = Some(result),
             None => return Err(drift("tool_returned").with("call", result.id)),
+        }
+        if cost.is_some() {
+            self.cost = self.cost.plus(cost);
         }
         if results.iter().all(Option::is_some) {
             let given = calls.iter().zip(results.iter().flatten()).filter(|(_, result)| !result.is_error);

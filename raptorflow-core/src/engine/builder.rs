@@ -307,6 +307,9 @@ impl EngineBuilder {
         for tool in self.tools {
             tools.register_shared(tool)?;
         }
+        if let Some(budgets) = &budgets {
+            tools = tools.paid_from(budgets.clone());
+        }
         let memory = match self.memory {
             None => None,
             Some(Remembers::Handle(memories)) => Some(memories),

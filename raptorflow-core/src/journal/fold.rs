@@ -55,7 +55,7 @@ pub struct Summary {
     pub entries: u64,
     /// Tokens of all model calls.
     pub usage: Usage,
-    /// What the model calls cost; zero dollars before the first.
+    /// What the calls of models cost, and those of tools that say so; zero dollars before the first.
     ///
     /// `None` once a call had no known price, or when currencies differ: a sum of the rest would look like the cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,21 +122,32 @@ impl Summary {
                 (self.ended, self.error) = (None, None);
             }
             Fact::ModelResponded { usage, cost, .. } => self.add_model_call(*usage, *cost),
-            Fact::ToolReturned { .. } => self.tool_calls += 1,
+            Fact::ToolReturned { result } => {
+                self.tool_calls += 1;
+                self.add_tool_cost(result.cost);
+            }
             _ => {}
         }
     }
 
-    /// Tokens of all model calls and what they cost; no cost while nothing was priced, or when one is unknown.
+    /// Tokens of all model calls, and what these and the calls of tools cost; no cost while nothing was priced, or when
+    /// one is unknown.
     #[must_use]
     pub fn spent(&self) -> (Usage, Option<Money>) {
-        (self.usage, self.cost.filter(|_| self.model_calls > 0))
+        (self.usage, self.cost.filter(|cost| self.model_calls > 0 || cost.micros != 0))
     }
 
     pub(super) fn add_model_call(&mut self, usage: Usage, cost: Option<Money>) {
         self.add_cost(cost);
         self.model_calls += 1;
         self.usage = self.usage.plus(usage);
+    }
+
+    /// Adds what a call of a tool cost, where its tool says.
+    pub(super) fn add_tool_cost(&mut self, cost: Option<Money>) {
+        if cost.is_some() {
+            self.add_cost(cost);
+        }
     }
 
     fn end(&mut self, status: RunStatus, time: Timestamp) {
@@ -149,7 +160,7 @@ impl Summary {
     fn add_cost(&mut self, cost: Option<Money>) {
         // The zero before the first call has no currency of its own.
         self.cost = match (self.cost, cost) {
-            (Some(_), Some(cost)) if self.model_calls == 0 => Some(cost),
+            (Some(sum), Some(cost)) if self.model_calls == 0 && sum.micros == 0 => Some(cost),
             (Some(sum), Some(cost)) => sum.plus(cost).ok(),
             _ => None,
         };
@@ -198,6 +209,27 @@ mod tests {
             .collect();
         assert!(Summary::of(&entries[..1]).error.is_some());
         assert_eq!(Summary::of(&entries).error, None);
+    }
+
+    #[test]
+    fn what_tools_cost_counts_beside_what_models_cost() {
+        let cost = |micros, currency| Some(Money::new(micros, currency));
+        let check = |costs: &[(bool, Option<Money>)], expected| {
+            let mut summary = Summary::default();
+            for (is_tool, cost) in costs {
+                if *is_tool {
+                    summary.add_tool_cost(*cost);
+                } else {
+                    summary.add_model_call(Usage::new(1, 1), *cost);
+                }
+            }
+            assert_eq!(summary.spent().1, expected, "{costs:?}");
+        };
+        check(&[(true, None)], None);
+        check(&[(true, cost(5, Currency::INR)), (true, None)], cost(5, Currency::INR));
+        check(&[(true, cost(5, Currency::INR)), (false, cost(2, Currency::INR))], cost(7, Currency::INR));
+        check(&[(false, cost(2, Currency::USD)), (true, cost(5, Currency::INR))], None);
+        check(&[(false, None), (true, cost(5, Currency::USD))], None);
     }
 
     #[test]

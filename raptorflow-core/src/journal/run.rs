@@ -289,8 +289,10 @@ impl Run {
 
     fn count(&self, facts: &[Fact]) {
         for fact in facts {
-            if let Fact::ModelResponded { usage, cost, .. } = fact {
-                self.summary().add_model_call(*usage, *cost);
+            match fact {
+                Fact::ModelResponded { usage, cost, .. } => self.summary().add_model_call(*usage, *cost),
+                Fact::ToolReturned { result } => self.summary().add_tool_cost(result.cost),
+                _ => {}
             }
         }
     }

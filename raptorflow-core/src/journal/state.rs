@@ -96,7 +96,7 @@ pub struct StepState {
 pub struct Spent {
     /// Tokens of all model calls.
     pub usage: Usage,
-    /// What they cost; zero dollars before the first, `None` once one had no known price or when currencies differ.
+    /// What they cost, and calls of tools that say so; zero dollars before the first, `None` once one had no known price or when currencies differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Money>,
     /// How often a model answered.
@@ -181,6 +181,11 @@ impl Default for Spent {
 }
 
 impl Spent {
+    /// Whether nothing was called that may cost something.
+    fn is_free(&self) -> bool {
+        self.model_calls == 0 && self.cost.is_some_and(|cost| cost.micros == 0)
+    }
+
     /// The sum of both.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
@@ -188,8 +193,8 @@ impl Spent {
             usage: self.usage.plus(other.usage),
             // The zero before the first call has no currency of its own.
             cost: match (self.cost, other.cost) {
-                (cost, _) if other.model_calls == 0 => cost,
-                (_, cost) if self.model_calls == 0 => cost,
+                (cost, _) if other.is_free() => cost,
+                (_, cost) if self.is_free() => cost,
                 (Some(left), Some(right)) => left.plus(right).ok(),
                 _ => None,
             },
@@ -399,8 +404,10 @@ impl StepState {
                     None => self.end(StepStatus::Completed, entry.time, None),
                 }
             }
-            Fact::ToolReturned { .. } => {
-                self.spent = self.spent.plus(Spent { tool_calls: 1, ..Spent::default() });
+            Fact::ToolReturned { result } => {
+                let nothing = Spent::default();
+                let cost = result.cost.or(nothing.cost);
+                self.spent = self.spent.plus(Spent { tool_calls: 1, cost, ..nothing });
                 self.go_on(StepStatus::Running);
             }
             _ => self.go_on(self.status),

@@ -220,7 +220,13 @@ mod tests {
                     Message { role: Role::Assistant, parts: vec![Part::ToolCall(call)] }
                 }
                 _ => {
-                    let result = ToolResult { id, name: "t".into(), content: "abcd".into(), is_error: false };
+                    let result = ToolResult {
+                        id,
+                        name: "t".into(),
+                        content: "abcd".into(),
+                        is_error: false,
+                        cost: None,
+                    };
                     Message { role: Role::Tool, parts: vec![Part::ToolResult(result)] }
                 }
             };

@@ -13,10 +13,11 @@ use crate::{
     tool::{
         Approver, Gate, ToolRegistry,
         admit::{Guards, Refusal, admitted},
+        bill::Bill,
         check::failure,
         function::guarded,
     },
-    types::{Effects, ToolCall, ToolResult, ToolSpec},
+    types::{Effects, Money, ToolCall, ToolResult, ToolSpec},
 };
 
 /// The operation that errors of a running tool name.
@@ -90,14 +91,23 @@ pub async fn dispatch(
     dispatch_as(ctx, registry, call, config, 1, Guards::default()).await
 }
 
+/// A call that was carried out.
+#[derive(Debug)]
+pub(crate) struct Called {
+    /// What the tool said.
+    pub(crate) value: Result<Value>,
+    /// What the call cost, where the tool says.
+    pub(crate) cost: Option<Money>,
+}
+
 /// Carries out one call of code, which is told the tool's own error instead of an account of it for a model.
 ///
 /// The tool has the context's idempotency key.
 ///
 /// # Errors
 /// `NotFound` for an unknown tool, `InvalidInput` for arguments that do not fit, `RateLimited`, `PermissionDenied` when
-/// a person did not approve the call, `Timeout` when the tool's time or the
-/// context's is over, `Cancelled`, and what the tool says.
+/// a person did not approve the call, `BudgetExceeded`, `Cancelled`.
+/// What the tool says stands in the answer, and `Timeout` when its time or the context's is over.
 ///
 /// # Cancellation
 /// As [`dispatch`].
@@ -107,15 +117,20 @@ pub(crate) async fn call_tool(
     name: &str,
     arguments: &Value,
     approver: &dyn Approver,
-) -> Result<Value> {
+) -> Result<Called> {
     let tool = registry.get(name)?;
     let key = ctx.idempotency_key().map_or_else(|| idempotency_key(ctx, name, 1), str::to_owned);
     let guards = Guards { approver: Some(approver), gate: None };
     let admitted = admitted(ctx, registry, tool.spec(), arguments, (name, &key), guards).await?;
     let arguments = admitted.map_err(|refusal| refusal.error().with("tool", name))?;
+    let bill = Bill::open(ctx, registry.purse(), tool.spec(), &key).await?;
     let ctx = ctx.with_timeout(tool.spec().timeout);
     let work = guarded(name, tool.call(&ctx, arguments));
-    ctx.bound(OPERATION, work).await.flatten()
+    let value = ctx.bound(OPERATION, work).await.flatten();
+    if let Some(bill) = bill {
+        bill.settle().await?;
+    }
+    Ok(Called { value, cost: tool.spec().cost })
 }
 
 /// Carries out several calls; the answers are in the order of the calls.
@@ -240,15 +255,22 @@ async fn dispatch_as(
     guards: Guards<'_>,
 ) -> Result<ToolResult> {
     let span = tracing::debug_span!(names::TOOL_CALL, tool = %call.name, call = %call.id);
+    let mut cost = None;
     let answer = async {
         match registry.get(&call.name) {
             Ok(tool) => {
                 let (spec, key) = (tool.spec(), idempotency_key(ctx, &call.id, occurrence));
                 match admitted(ctx, registry, spec, &call.arguments, (&call.id, &key), guards).await? {
                     Ok(arguments) => {
-                        let limited = limited(ctx, spec, key)?;
+                        let limited = limited(ctx, spec, &key)?;
+                        let bill = Bill::open(ctx, registry.purse(), spec, &key).await?;
+                        cost = spec.cost;
                         let work = guarded(&call.name, tool.call(&limited, arguments));
-                        settled(ctx, spec, config, limited.bound(OPERATION, work)).await
+                        let answer = settled(ctx, spec, config, limited.bound(OPERATION, work)).await;
+                        if let Some(bill) = bill {
+                            bill.settle().await?;
+                        }
+                        answer
                     }
                     Err(Refusal::Answered(content)) => Ok(Ok(content)),
                     Err(refusal) => Ok(Err(refusal.told())),
@@ -260,11 +282,11 @@ async fn dispatch_as(
     let answer = answer.instrument(span).await?;
     let is_error = answer.is_err();
     let content = answer.unwrap_or_else(std::convert::identity);
-    Ok(ToolResult { id: call.id.clone(), name: call.name.clone(), content, is_error })
+    Ok(ToolResult { id: call.id.clone(), name: call.name.clone(), content, is_error, cost })
 }
 
 /// The context of one call; refuses one whose time is over, since a tool's first step may already act.
-fn limited(ctx: &Context, spec: &ToolSpec, key: String) -> Result<Context> {
+fn limited(ctx: &Context, spec: &ToolSpec, key: &str) -> Result<Context> {
     if ctx.cancel().is_cancelled() {
         return Err(Error::new(ErrorKind::Cancelled, OPERATION, "the run was cancelled"));
     }

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     runtime::Context,
     tool::{Tool, macro_support},
-    types::{Effects, ToolRate, ToolSpec},
+    types::{Effects, Money, ToolRate, ToolSpec},
 };
 
 /// How much of a panic's message is kept, in characters.
@@ -118,6 +118,13 @@ impl FunctionTool {
     #[must_use]
     pub fn with_rate(mut self, rate: ToolRate) -> Self {
         self.spec.rate = Some(rate);
+        self
+    }
+
+    /// What one call costs; nothing by default.
+    #[must_use]
+    pub fn with_cost(mut self, cost: Money) -> Self {
+        self.spec.cost = Some(cost);
         self
     }
 

@@ -11,7 +11,7 @@ pub use serde_json::Value;
 use crate::{
     error::{Error, ErrorKind, Result},
     tool::IntoToolResult,
-    types::{Effects, Schema, ToolSpec},
+    types::{Effects, Money, Schema, ToolSpec},
 };
 
 /// The spec of a function with arguments of type `Args`.
@@ -28,6 +28,12 @@ pub fn spec<Args: schemars::JsonSchema>(
         spec.timeout = Duration::from_secs(seconds);
     }
     spec
+}
+
+/// A cost in the form that the attribute checks.
+#[must_use]
+pub fn cost(text: &str) -> Option<Money> {
+    text.parse().ok()
 }
 
 /// The schema of a type of arguments, without the parts that tell a model nothing.

@@ -42,6 +42,7 @@
 
 mod admit;
 mod approver;
+mod bill;
 mod builtin;
 mod check;
 mod dispatch;
@@ -64,8 +65,8 @@ pub use builtin::{BuiltinTools, Calculator, Clock, Search, SearchHit, SearchQuer
 pub use builtin::{DatabaseQuery, QueryConfig};
 #[cfg(feature = "http")]
 pub use builtin::{SearchBackend, Tavily};
+pub(crate) use dispatch::{Called, call_tool, dispatch_guarded};
 pub use dispatch::{DispatchConfig, dispatch, dispatch_all, dispatch_approved, dispatch_stream};
-pub(crate) use dispatch::{call_tool, dispatch_guarded};
 pub(crate) use function::panic_message;
 pub use function::{FunctionTool, IntoToolResult};
 pub use registry::ToolRegistry;

@@ -9,11 +9,12 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    economics::Budgets,
     error::{Error, ErrorKind, Result},
     model::{Rate, RateDecision, RateLimiter},
     runtime::Context,
-    tool::Tool,
-    types::{Schema, ToolRate, ToolSpec, nearest},
+    tool::{Tool, bill::Purse},
+    types::{AgentId, Schema, ToolRate, ToolSpec, nearest},
 };
 
 /// The longest name of a tool; what the providers of models accept.
@@ -42,6 +43,8 @@ struct Inner {
     limiters: HashMap<String, RateLimiter>,
     index: HashMap<String, usize>,
     specs: OnceLock<Arc<[ToolSpec]>>,
+    /// Who pays for calls that cost something; nobody counts them when `None`.
+    purse: Option<Purse>,
 }
 
 impl ToolRegistry {
@@ -56,7 +59,7 @@ impl ToolRegistry {
     /// # Errors
     /// `AlreadyExists` when a tool has its name;
     /// `InvalidInput` when the name is not 1 to 64 of `[A-Za-z0-9_-]`, or the schema of its parameters does
-    /// not compile or is not one of an object, or its rate is zero.
+    /// not compile or is not one of an object, its rate is zero, or its cost is below zero.
     pub fn register(&mut self, tool: impl Tool) -> Result<()> {
         self.register_shared(Arc::new(tool))
     }
@@ -70,6 +73,10 @@ impl ToolRegistry {
         check_name(&spec.name)?;
         check_parameters(&spec.name, &spec.parameters)?;
         let limiter = spec.rate.map(limiter).transpose().map_err(|err| err.with("tool", &spec.name))?;
+        if let Some(cost) = spec.cost.filter(|cost| cost.micros < 0) {
+            let err = Error::new(ErrorKind::InvalidInput, "tool.register", "a cost is not below zero");
+            return Err(err.with("tool", &spec.name).with("field", "cost").with("value", cost));
+        }
         if self.0.index.contains_key(&spec.name) {
             return Err(Error::new(
                 ErrorKind::AlreadyExists,
@@ -96,6 +103,29 @@ impl ToolRegistry {
             Arc::make_mut(&mut self.0).limiters.insert(name.to_owned(), limiter.clone());
         }
         Ok(())
+    }
+
+    /// Calls are paid from these budgets.
+    pub(crate) fn paid_from(mut self, budgets: Budgets) -> Self {
+        Arc::make_mut(&mut self.0).purse = Some(Purse { budgets, agent: None });
+        self
+    }
+
+    /// Calls are paid as those of another registry, by an agent.
+    pub(crate) fn paid_as(mut self, from: &Self, agent: &AgentId) -> Self {
+        let costs = |tool: &Arc<dyn Tool>| tool.spec().cost.is_some();
+        if let Some(Purse { budgets, .. }) = &from.0.purse
+            && self.0.tools.iter().any(costs)
+        {
+            let purse = Purse { budgets: budgets.clone(), agent: Some(agent.clone()) };
+            Arc::make_mut(&mut self.0).purse = Some(purse);
+        }
+        self
+    }
+
+    /// Who pays for calls.
+    pub(super) fn purse(&self) -> Option<&Purse> {
+        self.0.purse.as_ref()
     }
 
     /// How long a call must wait that comes too often; a call that need not is counted.

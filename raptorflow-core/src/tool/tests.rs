@@ -91,6 +91,7 @@ async fn a_value_is_the_answer_with_the_id_and_name_of_the_call() {
         name: "echo".into(),
         content: json!({"a": [1, null]}),
         is_error: false,
+        cost: None,
     };
     assert_eq!(answer, expected);
 }
@@ -335,7 +336,7 @@ async fn later_panic() -> Result<()> {
 type Answer<T> = Result<T>;
 
 /// Names a price list and says who asked.
-#[tool(name = "price-list", effects = "external", timeout_seconds = 5)]
+#[tool(name = "price-list", effects = "external", timeout_seconds = 5, cost = "0.25 INR")]
 pub(crate) fn prices(
     ctx: &Context,
     #[arg(default = "INR")] currency: String,
@@ -434,6 +435,7 @@ fn the_attribute_writes_the_spec() {
     let spec = prices.spec();
     assert_eq!((spec.name.as_str(), spec.effects), ("price-list", Effects::External));
     assert_eq!(spec.timeout, Duration::from_secs(5));
+    assert_eq!(spec.cost.map(|cost| cost.to_string()).as_deref(), Some("0.250000 INR"));
     assert_eq!(spec.description, "Names a price list and says who asked.");
     assert_eq!(
         spec.parameters.as_value(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::types::Schema;
+use crate::types::{Money, Schema};
 
 /// What calling a tool changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -48,6 +48,12 @@ pub struct ToolSpec {
     /// How often a tenant may call it; as often as it likes when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<ToolRate>,
+    /// What one call costs, as text like `0.01 USD`; nothing when `None`.
+    ///
+    /// It is reserved from budgets before the call, and counts in the run once the tool was called, whatever it
+    /// answers: a call that failed may have been paid all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Money>,
 }
 
 /// How often a tool may be called, by all agents of a tenant together.
@@ -71,6 +77,7 @@ impl ToolSpec {
             timeout: default_timeout(),
             approval: false,
             rate: None,
+            cost: None,
         }
     }
 }
@@ -102,4 +109,7 @@ pub struct ToolResult {
     /// Whether the call failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_error: bool,
+    /// What the call cost, where its tool says; models are not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Money>,
 }

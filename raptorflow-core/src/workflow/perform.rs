@@ -11,8 +11,8 @@ use crate::{
     event::{EventKind, Status},
     journal::Fact,
     runtime::{Backoff, Context},
-    tool::call_tool,
-    types::Timestamp,
+    tool::{Called, call_tool},
+    types::{Timestamp, ToolResult},
     workflow::{
         StepFunction,
         driver::{Boxed, Flow},
@@ -340,8 +340,23 @@ impl Flow<'_> {
             return Err(Error::new(ErrorKind::InvalidInput, "workflow.tool", message).with("tool", name));
         }
         let desk = Desk::new(self.session, Actor::spec(self.workflow));
-        call_tool(ctx, &self.session.means().tools, name, &input, &desk).await
+        let called = call_tool(ctx, &self.session.means().tools, name, &input, &desk).await?;
+        if called.cost.is_some() {
+            let fact = returned(name, &called);
+            self.session.journal().append(ctx, &[fact]).await?;
+        }
+        called.value
     }
+}
+
+/// What the journal has of a call that costs something, so that the cost of the run is whole.
+fn returned(name: &str, called: &Called) -> Fact {
+    let (content, is_error) = match &called.value {
+        Ok(value) => (value.clone(), false),
+        Err(err) => (json!({ "error": err.kind().code(), "message": err.message() }), true),
+    };
+    let result = ToolResult { id: name.into(), name: name.into(), content, is_error, cost: called.cost };
+    Fact::ToolReturned { result }
 }
 
 async fn wait(timer: &Timer, found: &Value, session: &Session) -> Result<Value> {

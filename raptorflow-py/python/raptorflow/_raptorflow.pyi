@@ -91,6 +91,7 @@ class Tool:
         timeout: float | None,
         approval: bool,
         rate: tuple[int, int] | None,
+        cost: str | None,
     ) -> Tool: ...
 
 @final

@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from ._data import Money
+
     _Effects = Literal["read", "write", "external"]
 
 P = ParamSpec("P")
@@ -31,6 +33,7 @@ class Tool(Generic[P, R]):
         timeout: float | timedelta | None = None,
         approval: bool = False,
         rate: tuple[int, float | timedelta] | None = None,
+        cost: str | Money | None = None,
         _scope: dict[str, Any] | None = None,
     ) -> None:
         from ._function import Signature
@@ -53,6 +56,7 @@ class Tool(Generic[P, R]):
             timeout=self.timeout,
             approval=approval,
             rate=rate and (rate[0], round(seconds(rate[1]) or 0)),
+            cost=cost and str(cost),
         )
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
@@ -80,6 +84,7 @@ def tool(
     timeout: float | timedelta | None = None,
     approval: bool = False,
     rate: tuple[int, float | timedelta] | None = None,
+    cost: str | Money | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -99,6 +104,7 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         timeout: Seconds that one call may take; 30 by default.
         approval: Whether each call waits until a person approves it; see `Engine.pending_approvals`.
         rate: How often it may be called in a process: so many calls in so many seconds, whole ones.
+        cost: What one call costs, such as `"0.01 USD"`, in the run and in budgets; nothing by default.
     """
     from ._function import scope_of_caller
 

@@ -33,7 +33,8 @@ fn wants_a_tool() -> Message {
 }
 
 fn returned() -> Fact {
-    let result = ToolResult { id: "c".into(), name: "t".into(), content: json!(1), is_error: false };
+    let result =
+        ToolResult { id: "c".into(), name: "t".into(), content: json!(1), is_error: false, cost: None };
     Fact::ToolReturned { result }
 }
 

@@ -347,7 +347,7 @@ mod tests {
             },
             Message {
                 role: Role::Tool,
-                parts: vec![Part::ToolResult(ToolResult { id, name, content, is_error: false })],
+                parts: vec![Part::ToolResult(ToolResult { id, name, content, is_error: false, cost: None })],
             },
         ]);
         let desk = Desk::new([Reply::text("Done.")]);

@@ -95,7 +95,7 @@ mod tests {
     }
 
     fn write(content: Value) -> Value {
-        let result = ToolResult { id: "1".into(), name: "tool".into(), content, is_error: false };
+        let result = ToolResult { id: "1".into(), name: "tool".into(), content, is_error: false, cost: None };
         let mut written = serde_json::to_value(from_result(result)).unwrap();
         written.as_object_mut().unwrap().remove("resultType");
         written.as_object_mut().unwrap().remove("isError");

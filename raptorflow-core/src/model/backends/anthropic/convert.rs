@@ -337,6 +337,7 @@ mod tests {
                     name: "add".into(),
                     content: json!({"code": "x"}),
                     is_error: true,
+                    cost: None,
                 })],
             ),
             Message::user("Go on."),

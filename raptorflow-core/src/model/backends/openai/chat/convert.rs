@@ -203,8 +203,13 @@ mod tests {
         let message = |role, parts| Message { role, parts };
         let ask =
             Part::ToolCall(ToolCall { id: "c1".into(), name: "add".into(), arguments: json!({"n": 1}) });
-        let result =
-            |is_error| ToolResult { id: "c1".into(), name: "add".into(), content: json!("no"), is_error };
+        let result = |is_error| ToolResult {
+            id: "c1".into(),
+            name: "add".into(),
+            content: json!("no"),
+            is_error,
+            cost: None,
+        };
         let reasoning = Part::Reasoning { text: "hm".into(), opaque: None };
         let wanted = ChatRequest::new(vec![
             message(Role::System, vec![Part::text("Be brief."), passage()]),

@@ -117,3 +117,26 @@ test('a call that needs approval waits for exactly this call', async () => {
   assert.match((await second.outcome()).text, /once is enough/)
   assert.deepEqual(sent, ['hello'])
 })
+
+test('an agent calls only tools that it was granted', async () => {
+  const send = tool({
+    name: 'send',
+    description: 'Sends a text to everybody.',
+    needs: ['mail.send'],
+    cost: '0.25 USD',
+    execute: () => 'sent',
+  })
+  const engine = new Engine(undefined, { defaultModel: 'host:m' })
+  engine.registerModel('host:m', ({ messages }) => {
+    const last = messages.at(-1)
+    if (last.role === 'tool') return JSON.stringify(last.parts[0].content)
+    return { toolCalls: [{ id: '1', name: 'send', arguments: {} }] }
+  })
+  engine.register(new Agent({ name: 'reader', tools: [send], grants: ['files.read'] }))
+  engine.register(new Agent({ name: 'crier', tools: [send], grants: ['mail.send'] }))
+  const { error, agent, grant } = JSON.parse((await engine.run('reader', 'hello')).text)
+  assert.deepEqual([error, agent, grant], ['permission_denied', 'reader', 'mail.send'])
+  assert.equal((await engine.run('crier', 'hello')).text, '"sent"')
+  const wrong = { name: 'wrong', description: 'Costs much.', cost: 'much', execute: () => 1 }
+  assert.throws(() => tool(wrong), { code: 'invalid_input' })
+})

@@ -135,6 +135,11 @@ export interface AgentData {
   readonly output?: SchemaLike
   /** Bounds of one run. */
   readonly limits?: Limits
+  /**
+   * What it may do: it calls only tools whose `needs` are here, and asks only agents that have no more; what its caller
+   * may by default.
+   */
+  readonly grants?: readonly string[]
   /** Words and short phrases by which a request finds it. */
   readonly routing?: { readonly words: readonly string[] }
   /** What it can do. */

@@ -29,6 +29,8 @@ export interface ToolOptions<Parameters extends SchemaLike = SchemaLike> {
   readonly rate?: { readonly calls: number; readonly seconds: number }
   /** What one call costs, such as `0.01 USD`, in the run and in budgets; nothing by default. */
   readonly cost?: Amount
+  /** What an agent with a list of grants must have in it; the tool's name by default. */
+  readonly needs?: readonly string[]
   /**
    * Does the work; it may be async, and gives a value that JSON can say.
    *
@@ -48,8 +50,9 @@ export class Tool {
 
   /** @internal */
   constructor(options: ToolOptions) {
-    const { name, description, parameters = { type: 'object', properties: {} }, effects, timeout, approval, rate, cost, execute } =
+    const { name, description, parameters = { type: 'object', properties: {} }, effects, timeout, approval, execute } =
       options
+    const { rate, cost, needs } = options
     functionOf('execute', execute)
     this.name = name
     this.description = description
@@ -62,6 +65,7 @@ export class Tool {
       approval,
       rate,
       cost,
+      needs,
     }
     const invoke = (args: never, ctx: CallContext): unknown => {
       const given = parsed(parameters, args)

@@ -30,7 +30,7 @@ impl Tool {
 #[pymethods]
 impl Tool {
     #[new]
-    #[pyo3(signature = (name, description, parameters, function, *, is_async, effects, timeout, approval, rate, cost))]
+    #[pyo3(signature = (name, description, parameters, function, *, is_async, effects, timeout, approval, rate, cost, needs))]
     #[expect(clippy::too_many_arguments, reason = "one keyword each in Python")]
     fn new(
         name: &str,
@@ -43,6 +43,7 @@ impl Tool {
         approval: bool,
         rate: Option<(u32, u64)>,
         cost: Option<&Bound<'_, PyAny>>,
+        needs: Option<Vec<String>>,
     ) -> PyResult<Self> {
         let py = parameters.py();
         let build = || {
@@ -54,6 +55,7 @@ impl Tool {
             }
             spec.approval = approval;
             spec.rate = rate.map(|(calls, seconds)| ToolRate { calls, seconds });
+            spec.needs = needs;
             spec.cost = cost.map(|cost| deserialized(cost, "cost")).transpose()?;
             Ok(Self(callback::tool(spec, Callback::new(function, is_async, "tool.call"))))
         };

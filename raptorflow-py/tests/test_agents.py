@@ -119,3 +119,31 @@ def test_a_call_that_needs_approval_waits_for_exactly_this_call() -> None:
         assert "once is enough" in (await run.outcome()).text and sent == ["hello"]
 
     asyncio.run(main())
+
+
+def test_an_agent_calls_only_tools_that_it_was_granted_and_pays_for_those_that_cost() -> None:
+    @rf.tool(needs=["mail.send"], cost="0.25 USD")
+    def send(text: str) -> str:
+        """Sends a text to everybody."""
+        return f"sent {text}"
+
+    def model(request: rf.ChatRequest) -> Any:
+        last = request.messages[-1]
+        if last.role != "tool":
+            return called("send", {"text": request.messages[-1].text})
+        return json.dumps(last.parts[0]["content"])
+
+    engine = rf.Engine(default_model="host:m")
+    engine.register_model("host:m", model)
+    engine.register(rf.Agent("reader", tools=[send], grants=["files.read"]))
+    engine.register(rf.Agent("crier", tools=[send], grants=["mail.send"]))
+    refused = json.loads(engine.run_sync("reader", "hello").text)
+    assert (refused["error"], refused["agent"], refused["tool"], refused["grant"]) == (
+        "permission_denied",
+        "reader",
+        "send",
+        "mail.send",
+    )
+    assert engine.run_sync("crier", "hello").text == '"sent hello"'
+    with pytest.raises(rf.InvalidInputError):
+        rf.Tool(send.function, cost="much")

@@ -20,6 +20,7 @@ mod combine;
 mod compaction;
 mod control;
 mod flows;
+mod grants;
 mod handoffs;
 mod hook_places;
 mod hooks;

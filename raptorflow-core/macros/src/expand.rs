@@ -143,6 +143,10 @@ fn arguments(tool: &Tool) -> TokenStream {
         || quote! { ::core::option::Option::None },
         |cost| quote! { ::raptorflow_core::tool::macro_support::cost(#cost) },
     );
+    let needs = tool.needs.as_ref().map_or_else(
+        || quote! { ::core::option::Option::None },
+        |names| quote! { ::core::option::Option::Some(::std::vec![#(::std::string::String::from(#names)),*]) },
+    );
     let fields = tool.arguments.iter().map(field);
     let defaults = tool.arguments.iter().filter_map(default_function);
     quote! {
@@ -168,6 +172,7 @@ fn arguments(tool: &Tool) -> TokenStream {
             spec.approval = #approval;
             spec.rate = #rate;
             spec.cost = #cost;
+            spec.needs = #needs;
             spec
         });
     }

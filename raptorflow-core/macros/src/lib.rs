@@ -96,6 +96,7 @@ mod parse;
 /// - `#[tool(approval)]`: a person must approve each call before it is carried out; the run waits for it.
 /// - `#[tool(calls_per_minute = 30)]`: how often a tenant may call it; as often as it likes by default.
 /// - `#[tool(cost = "0.01 USD")]`: what a call costs, in the run and in budgets; nothing by default.
+/// - `#[tool(needs = ["mail.send"])]`: what an agent with a list of grants must have in it; the tool's name by default.
 /// - `#[arg(description = "…")]`: what the argument means, instead of a doc comment.
 /// - `#[arg(default = 0.18)]`: the value when the model leaves the argument out; `#[arg(default)]` takes that of
 ///   the type.

@@ -3,7 +3,8 @@
 use proc_macro2::{Span, TokenStream};
 use syn::{
     Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, LitBool, LitInt, LitStr, Meta, Pat, PatType,
-    Result, Type, ext::IdentExt as _, meta::ParseNestedMeta, parse::Parser as _, spanned::Spanned as _,
+    Result, Type, ext::IdentExt as _, meta::ParseNestedMeta, parse::Parser as _, punctuated::Punctuated,
+    spanned::Spanned as _,
 };
 
 /// The longest name of a tool; the registry of `raptorflow-core` checks the same.
@@ -27,6 +28,8 @@ pub(crate) struct Tool {
     pub(crate) calls_per_minute: Option<u32>,
     /// What a call costs, when given, in a form that `Money` reads.
     pub(crate) cost: Option<LitStr>,
+    /// What must have been granted, when given.
+    pub(crate) needs: Option<Vec<LitStr>>,
     /// Who the tool is a method of; nobody for a free function.
     pub(crate) receiver: Option<Receiver>,
     /// Whether the first parameter is the context.
@@ -113,6 +116,7 @@ pub(crate) fn tool(options: TokenStream, item: TokenStream) -> Result<Tool> {
             approval: options.approval,
             calls_per_minute: options.calls_per_minute,
             cost: options.cost,
+            needs: options.needs,
             receiver,
             takes_context,
             arguments,
@@ -128,6 +132,7 @@ struct Options {
     approval: bool,
     calls_per_minute: Option<u32>,
     cost: Option<LitStr>,
+    needs: Option<Vec<LitStr>>,
 }
 
 impl Options {
@@ -172,8 +177,15 @@ impl Options {
                 return Err(Error::new(text.span(), "expected an amount such as `\"0.01 USD\"`"));
             }
             self.cost = Some(text);
+        } else if meta.path.is_ident("needs") {
+            let names;
+            let list = meta.value()?;
+            syn::bracketed!(names in list);
+            self.needs =
+                Some(Punctuated::<LitStr, syn::Token![,]>::parse_terminated(&names)?.into_iter().collect());
         } else {
-            let known = "`name`, `effects`, `timeout_seconds`, `approval`, `calls_per_minute` or `cost`";
+            let known =
+                "`name`, `effects`, `timeout_seconds`, `approval`, `calls_per_minute`, `cost` or `needs`";
             return Err(meta.error(format!("expected {known}")));
         }
         Ok(())
@@ -431,12 +443,13 @@ mod tests {
             (quote! { name = "a b" }, "1 to 64 of"),
             (
                 quote! { retries = 3 },
-                "`name`, `effects`, `timeout_seconds`, `approval`, `calls_per_minute` or `cost`",
+                "`name`, `effects`, `timeout_seconds`, `approval`, `calls_per_minute`, `cost` or `needs`",
             ),
             (quote! { calls_per_minute = 0 }, "at least 1 call"),
             (quote! { cost = "0.0000001 USD" }, "an amount such as"),
             (quote! { cost = "-1 USD" }, "an amount such as"),
             (quote! { cost = "1 rupee" }, "an amount such as"),
+            (quote! { needs = "mail.send" }, "square brackets"),
         ] {
             let found = problems(options, quote! { #[doc = "Doc."] fn f() {} });
             assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");

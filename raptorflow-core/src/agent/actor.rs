@@ -315,12 +315,22 @@ impl Agent {
     /// Acts within a session; an engine does this for its callers.
     ///
     /// # Errors
-    /// What the actor says; `InvalidInput` with the `chain` of agents when it is at work above this call already.
+    /// What the actor says; `InvalidInput` with the `chain` of agents when it is at work above this call already, and
+    /// `PermissionDenied` when it has a grant that its caller does not have.
     ///
     /// # Cancellation
     /// Dropping the future stops the work; what was recorded stays recorded.
     pub async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
         check_lineage(session.ctx(), self.name())?;
+        let bound;
+        let session = match &self.spec().grants {
+            Some(names) => {
+                let ctx = session.ctx().with_grants(self.name(), names.iter().map(String::as_str))?;
+                bound = session.with_context(ctx);
+                &bound
+            }
+            None => session,
+        };
         match kept_capability(self.spec(), input) {
             Some(capability) => through(self, session, input, capability).await,
             None => self.act(session, input).await,

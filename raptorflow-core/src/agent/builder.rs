@@ -145,6 +145,24 @@ impl AgentBuilder {
         self.change(|spec| spec.handoffs.extend(handoffs))
     }
 
+    /// What it may do: it calls only tools whose needs are named here, and asks only agents that have no more.
+    ///
+    /// Without a list it may do what its caller may; see [`ToolSpec::needs`](crate::types::ToolSpec::needs).
+    /// An agent that is given more than its caller has is refused with `PermissionDenied` when it is asked.
+    ///
+    /// ```
+    /// use raptorflow_core::{Agent, tool::FunctionTool, types::{Schema, ToolSpec}};
+    /// let spec = ToolSpec::new("send", "Sends a letter.", Schema::any_object());
+    /// let send = FunctionTool::new(spec, async |_ctx, arguments| Ok(arguments)).with_needs(["mail.send"]);
+    /// Agent::builder("clerk").tool(send).grants(["mail.send", "files.read"]).build()?;
+    /// # Ok::<(), raptorflow_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn grants<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        self.change(|spec| spec.grants = Some(names))
+    }
+
     /// Lets it read and write the notes that the agents of a run share, with the tools `post_note` and `read_notes`.
     #[must_use]
     pub fn blackboard(self) -> Self {

@@ -71,6 +71,8 @@ impl AgentTool {
         let mut tool = ToolSpec::new(tool_name(spec.name.as_str()), said_of(spec), parameters);
         tool.timeout = spec.limits.time().unwrap_or(TIMEOUT);
         tool.effects = agent.effects();
+        // It is listed with the agent that may ask it, and has no more grants than that one.
+        tool.needs = Some(Vec::new());
         Self { agent, capability: None, spec: tool }
     }
 
@@ -227,8 +229,9 @@ impl Within {
         })
     }
 
-    /// Refuses a call that is too deep, or of an agent that is at work above it.
-    pub(super) fn check(&self, agent: &AgentId) -> Result<()> {
+    /// Refuses a call that is too deep, or of an agent that is at work above it or may do more than the caller.
+    pub(super) fn check(&self, agent: &AgentId, grants: Option<&[String]>) -> Result<()> {
+        self.session.ctx().check_grants(agent, grants.unwrap_or_default())?;
         let above = self.session.ctx().lineage();
         if *agent == self.caller || above.contains(agent) {
             return Err(cycle(above.iter().chain([&self.caller]), agent));
@@ -243,7 +246,7 @@ impl Within {
     }
 
     async fn ask(&self, ctx: &Context, call: &str, agent: &Agent, input: &AgentInput) -> Result<AgentOutput> {
-        self.check(agent.name())?;
+        self.check(agent.name(), agent.spec().grants.as_deref())?;
         let place = format!("{}.{}.{}", self.step, segment(call), agent.name());
         let ctx = ctx.with_agent(&self.caller).child(&place);
         let session = self.session.with_context(ctx);

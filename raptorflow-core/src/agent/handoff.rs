@@ -130,6 +130,7 @@ impl Transfer {
 #[derive(Debug)]
 pub(super) struct TransferTool {
     to: AgentId,
+    grants: Option<Vec<String>>,
     spec: ToolSpec,
 }
 
@@ -152,7 +153,9 @@ impl TransferTool {
             agent.spec().title()
         );
         let spec = ToolSpec::new(handoff.tool_name(), description, parameters);
-        Self { to: handoff.agent.clone(), spec: ToolSpec { effects: Effects::Read, ..spec } }
+        // It is listed with the agent that may hand over, and the other one has no more grants.
+        let spec = ToolSpec { effects: Effects::Read, needs: Some(Vec::new()), ..spec };
+        Self { to: handoff.agent.clone(), grants: agent.spec().grants.clone(), spec }
     }
 }
 
@@ -163,7 +166,7 @@ impl Tool for TransferTool {
     }
 
     async fn call(&self, ctx: &Context, _arguments: Value) -> Result<Value> {
-        Within::of(ctx)?.check(&self.to)?;
+        Within::of(ctx)?.check(&self.to, self.grants.as_deref())?;
         Ok(format!("The conversation is handed over to {}.", self.to).into())
     }
 }

@@ -56,6 +56,8 @@ fn post_tool() -> impl Tool {
         post(&ctx, arguments).await
     })
     .with_effects(Effects::Write)
+    // The agent's data says that it has the blackboard.
+    .with_needs([""; 0])
 }
 
 /// A tool named `read_notes`: reads the blackboard of the run.
@@ -65,6 +67,7 @@ fn read_tool() -> impl Tool {
     FunctionTool::typed("read_notes", description, async |ctx: Context, arguments: ReadArguments| {
         read(&ctx, &arguments)
     })
+    .with_needs([""; 0])
 }
 
 /// Both tools.

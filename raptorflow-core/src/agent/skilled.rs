@@ -119,6 +119,13 @@ impl SkillAgent {
         self
     }
 
+    /// What it may do; what its caller may by default, see [`AgentBuilder::grants`](crate::agent::AgentBuilder::grants).
+    #[must_use]
+    pub fn with_grants<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        Arc::make_mut(&mut self.spec).grants = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// A tool of its own, beside those of the engine.
     ///
     /// # Errors

@@ -177,6 +177,11 @@ pub struct AgentSpec {
     /// Agents that it may hand the conversation to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub handoffs: Vec<Handoff>,
+    /// What it may do, by name: only tools whose needs it lists, and only what its caller may.
+    ///
+    /// `None` bounds nothing beyond what its caller is bound to, and is the default; an empty list grants nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Vec<String>>,
     /// Whether it has the tools `post_note` and `read_notes` for the blackboard of the run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blackboard: bool,
@@ -222,6 +227,7 @@ impl AgentSpec {
             tools: Vec::new(),
             agents: Vec::new(),
             handoffs: Vec::new(),
+            grants: None,
             blackboard: false,
             output: None,
             retrieval: None,

@@ -4,7 +4,7 @@ use std::{any::Any, fmt, future::Future, sync::Arc, time::Duration};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    runtime::{Cancel, Runtime},
+    runtime::{Cancel, Grants, Runtime},
     types::{AgentId, RunId, TenantId, Timestamp},
 };
 
@@ -49,6 +49,7 @@ struct Inner {
     extension: Option<Arc<dyn Any + Send + Sync>>,
     /// Who calls a tool or a function, for the floors that know; forgotten below another agent.
     place: Option<Arc<dyn Any + Send + Sync>>,
+    grants: Option<Grants>,
     runtime: Runtime,
 }
 
@@ -82,6 +83,7 @@ impl Context {
             idempotency_key: None,
             extension: None,
             place: None,
+            grants: None,
             runtime: runtime.clone(),
         };
         Self { inner: Arc::new(inner), whole_answers: false }
@@ -295,6 +297,14 @@ impl Context {
             }
         };
         self.inner.cancel.run(operation, timed).await?
+    }
+
+    pub(super) fn own_grants(&self) -> Option<&Grants> {
+        self.inner.grants.as_ref()
+    }
+
+    pub(super) fn with_own_grants(&self, grants: Grants) -> Self {
+        self.changed(|inner| inner.grants = Some(grants))
     }
 
     fn changed(&self, change: impl FnOnce(&mut Inner)) -> Self {

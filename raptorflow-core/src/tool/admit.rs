@@ -11,12 +11,14 @@ use crate::{
         Approver, Decision, Gate, Passed, ProposedCall, ToolRegistry,
         check::{checked, failure},
     },
-    types::ToolSpec,
+    types::{AgentId, ToolSpec},
 };
 
 /// Why a call is not carried out.
 #[derive(Debug)]
 pub(super) enum Refusal {
+    /// The agent that calls was not granted what the tool needs.
+    Ungranted { tool: String, agent: AgentId, grant: String },
     /// The arguments do not fit; what to tell the model.
     Arguments(Value),
     /// The tool was called too often; how long until the next call.
@@ -49,7 +51,7 @@ impl Refusal {
         };
         let mut content = failure(err.kind(), err.message());
         if let Some(fields) = content.as_object_mut() {
-            for key in ["reason", "seconds"] {
+            for key in ["tool", "agent", "grant", "reason", "seconds"] {
                 if let Some(value) = err.get(key) {
                     fields.insert(key.to_owned(), value.into());
                 }
@@ -65,6 +67,10 @@ impl Refusal {
     pub(super) fn error(self) -> Error {
         let denied = |message| Error::new(ErrorKind::PermissionDenied, "tool.call", message);
         match self {
+            Self::Ungranted { tool, agent, grant } => {
+                let err = denied("the agent was not granted what the tool needs");
+                err.with("tool", tool).with("agent", agent).with("grant", grant)
+            }
             Self::Arguments(content) => {
                 let message = content.get("message").and_then(Value::as_str);
                 let message = message.unwrap_or("the arguments do not fit").to_owned();
@@ -91,6 +97,14 @@ impl Refusal {
     }
 }
 
+/// What the tool needs and the agent that calls was not granted; nothing where no grants are listed.
+fn ungranted(ctx: &Context, spec: &ToolSpec) -> Option<Refusal> {
+    let grants = ctx.grants()?;
+    let missing = spec.needed().iter().find(|name| !grants.holds(name))?;
+    let (tool, agent) = (spec.name.clone(), grants.holder().clone());
+    Some(Refusal::Ungranted { tool, agent, grant: missing.clone() })
+}
+
 /// The arguments with which a tool is called, once all of it is right.
 ///
 /// # Errors
@@ -103,6 +117,9 @@ pub(super) async fn admitted(
     (id, key): (&str, &str),
     guards: Guards<'_>,
 ) -> Result<std::result::Result<Value, Refusal>> {
+    if let Some(refusal) = ungranted(ctx, spec) {
+        return Ok(Err(refusal));
+    }
     let mut arguments = match checked(spec, arguments) {
         Ok(arguments) => arguments,
         Err(content) => return Ok(Err(Refusal::Arguments(content))),

@@ -1,4 +1,4 @@
-//! The one path from a model's call to its answer: find, validate, limit, approve, run within bounds, cap, wrap.
+//! The one path from a model's call to its answer: find, check grants, validate, limit, approve, pay, run, cap, wrap.
 
 use std::{collections::HashMap, future::Future, io};
 
@@ -67,7 +67,7 @@ impl DispatchConfig {
 /// Carries out one call.
 ///
 /// What the model can do something about is an answer with `is_error`: an unknown tool, arguments that do not
-/// fit, a call that comes too often or that was not approved, the tool's own failure or panic, its own time-out, a
+/// fit, a call of an agent that was not granted what the tool needs, one that comes too often or was not approved, the tool's own failure or panic, its own time-out, a
 /// result that is too large.
 /// A tool that needs approval is refused here, where nobody is asked; see [`dispatch_approved`].
 /// Its content is `{"error": kind, "message": …}`, for arguments also `problems`, each with `at`, `problem`
@@ -106,7 +106,7 @@ pub(crate) struct Called {
 ///
 /// # Errors
 /// `NotFound` for an unknown tool, `InvalidInput` for arguments that do not fit, `RateLimited`, `PermissionDenied` when
-/// a person did not approve the call, `BudgetExceeded`, `Cancelled`.
+/// something was not granted or a person did not approve the call, `BudgetExceeded`, `Cancelled`.
 /// What the tool says stands in the answer, and `Timeout` when its time or the context's is over.
 ///
 /// # Cancellation
@@ -122,7 +122,10 @@ pub(crate) async fn call_tool(
     let key = ctx.idempotency_key().map_or_else(|| idempotency_key(ctx, name, 1), str::to_owned);
     let guards = Guards { approver: Some(approver), gate: None };
     let admitted = admitted(ctx, registry, tool.spec(), arguments, (name, &key), guards).await?;
-    let arguments = admitted.map_err(|refusal| refusal.error().with("tool", name))?;
+    let arguments = admitted.map_err(|refusal| {
+        let err = refusal.error();
+        if err.get("tool").is_some() { err } else { err.with("tool", name) }
+    })?;
     let bill = Bill::open(ctx, registry.purse(), tool.spec(), &key).await?;
     let ctx = ctx.with_timeout(tool.spec().timeout);
     let work = guarded(name, tool.call(&ctx, arguments));

@@ -121,6 +121,13 @@ impl FunctionTool {
         self
     }
 
+    /// What an agent must have been granted to call it, where its grants are listed; its own name by default.
+    #[must_use]
+    pub fn with_needs<N: Into<String>>(mut self, needs: impl IntoIterator<Item = N>) -> Self {
+        self.spec.needs = Some(needs.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// What one call costs; nothing by default.
     #[must_use]
     pub fn with_cost(mut self, cost: Money) -> Self {

@@ -4,7 +4,7 @@
 //! Tool data lives in [`crate::types`], so this floor needs no model.
 //! A [`Tool`] is written with the attribute macro `#[tool]` or made at run time as a [`FunctionTool`];
 //! a [`ToolRegistry`] finds it by name, and [`dispatch`] is the only way from a model's call to its answer.
-//! Who may call what, and what is recorded, is decided above: this floor asks nobody and stores nothing.
+//! What was granted stands in the context, and this floor holds to it; what is recorded is decided above.
 //!
 //! ```
 //! use raptorflow_core::{

@@ -54,6 +54,10 @@ pub struct ToolSpec {
     /// answers: a call that failed may have been paid all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Money>,
+    /// What an agent must have been granted to call it, where its grants are listed; its own name when `None`, and
+    /// nothing when it is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<String>>,
 }
 
 /// How often a tool may be called, by all agents of a tenant together.
@@ -78,7 +82,13 @@ impl ToolSpec {
             approval: false,
             rate: None,
             cost: None,
+            needs: None,
         }
+    }
+
+    /// What must have been granted to call it.
+    pub(crate) fn needed(&self) -> &[String] {
+        self.needs.as_deref().unwrap_or(std::slice::from_ref(&self.name))
     }
 }
 

@@ -172,6 +172,7 @@ class Agent(Generic[T]):
         model_settings: ModelSettings | None = None,
         hooks: Sequence[object] = (),
         compaction: Compaction | bool | None = None,
+        grants: Sequence[str] | None = None,
     ) -> None: ...
 
     @overload
@@ -195,6 +196,7 @@ class Agent(Generic[T]):
         model_settings: ModelSettings | None = None,
         hooks: Sequence[object] = (),
         compaction: Compaction | bool | None = None,
+        grants: Sequence[str] | None = None,
     ) -> None: ...
 
     @overload
@@ -218,6 +220,7 @@ class Agent(Generic[T]):
         model_settings: ModelSettings | None = None,
         hooks: Sequence[object] = (),
         compaction: Compaction | bool | None = None,
+        grants: Sequence[str] | None = None,
     ) -> None: ...
 
     def __init__(
@@ -240,6 +243,7 @@ class Agent(Generic[T]):
         model_settings: ModelSettings | None = None,
         hooks: Sequence[object] = (),
         compaction: Compaction | bool | None = None,
+        grants: Sequence[str] | None = None,
     ) -> None:
         """Describes an agent; `engine.register` makes it known.
 
@@ -264,6 +268,8 @@ class Agent(Generic[T]):
                 methods.
             compaction: Makes its conversations shorter before they fill the model's context window; `True` for the
                 defaults. They are left alone when left out.
+            grants: What it may do: it calls only tools whose `needs` are here, and asks only agents that have no
+                more. What its caller may when left out.
         """
         spec: dict[str, Any] = {
             "name": name,
@@ -283,6 +289,8 @@ class Agent(Generic[T]):
         load: Callable[[Any], Any] | None = None
         if output_type is not None:
             spec["output"], load = _shape(output_type, f"agent {name}")
+        if grants is not None:
+            spec["grants"] = list(grants)
         if retrieval:
             spec["retrieval"] = {} if retrieval is True else dict(retrieval)
         if compaction:

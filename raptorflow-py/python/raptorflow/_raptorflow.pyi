@@ -92,6 +92,7 @@ class Tool:
         approval: bool,
         rate: tuple[int, int] | None,
         cost: str | None,
+        needs: list[str] | None,
     ) -> Tool: ...
 
 @final

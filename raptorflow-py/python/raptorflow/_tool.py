@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Generic, Literal, Mapping, ParamSpec, TypeVar, overload
+from typing import Any, Callable, Generic, Literal, Mapping, ParamSpec, Sequence, TypeVar, overload
 
 from . import _raptorflow
 from ._time import seconds
@@ -34,6 +34,7 @@ class Tool(Generic[P, R]):
         approval: bool = False,
         rate: tuple[int, float | timedelta] | None = None,
         cost: str | Money | None = None,
+        needs: Sequence[str] | None = None,
         _scope: dict[str, Any] | None = None,
     ) -> None:
         from ._function import Signature
@@ -57,6 +58,7 @@ class Tool(Generic[P, R]):
             approval=approval,
             rate=rate and (rate[0], round(seconds(rate[1]) or 0)),
             cost=cost and str(cost),
+            needs=None if needs is None else list(needs),
         )
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
@@ -85,6 +87,7 @@ def tool(
     approval: bool = False,
     rate: tuple[int, float | timedelta] | None = None,
     cost: str | Money | None = None,
+    needs: Sequence[str] | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -105,6 +108,7 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         approval: Whether each call waits until a person approves it; see `Engine.pending_approvals`.
         rate: How often it may be called in a process: so many calls in so many seconds, whole ones.
         cost: What one call costs, such as `"0.01 USD"`, in the run and in budgets; nothing by default.
+        needs: What an agent with a list of grants must have in it; the tool's name by default.
     """
     from ._function import scope_of_caller
 

@@ -14,6 +14,10 @@ pub(super) fn into_text(mut message: Message) -> String {
 
 /// Gives each call an id of its own, so that results find their calls: some models give two calls one id.
 pub(super) fn tell_calls_apart(message: &mut Message) {
+    // Most answers have one call, whose id stands for itself.
+    if message.tool_calls().nth(1).is_none() {
+        return;
+    }
     let mut known = HashSet::new();
     for part in &mut message.parts {
         let Part::ToolCall(call) = part else { continue };

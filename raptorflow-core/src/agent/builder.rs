@@ -61,7 +61,7 @@ impl AgentBuilder {
     /// How the model is to answer: temperature, longest answer, thinking and the like.
     #[must_use]
     pub fn model_settings(self, settings: ModelSettings) -> Self {
-        self.change(|spec| spec.model_settings = settings)
+        self.change(|spec| spec.model_settings = Arc::new(settings))
     }
 
     /// What the agent is told: the system message.
@@ -190,13 +190,13 @@ impl AgentBuilder {
     /// What it is given of its memory before a run, and keeps in it after one; the engine has the memory.
     #[must_use]
     pub fn memory(self, remember: Remember) -> Self {
-        self.change(|spec| spec.memory = Some(remember))
+        self.change(|spec| spec.memory = Some(Box::new(remember)))
     }
 
     /// Makes its conversations shorter before they fill the model's context window; they are left alone by default.
     #[must_use]
     pub fn compaction(self, compaction: Compaction) -> Self {
-        self.change(|spec| spec.compaction = Some(compaction))
+        self.change(|spec| spec.compaction = Some(Box::new(compaction)))
     }
 
     /// One more thing that it can do.

@@ -180,7 +180,7 @@ impl Within {
 
     /// The context of the tools that are called now: each call has its own key behind this one's.
     pub(super) fn context(self: &Arc<Self>) -> Context {
-        step_context(self.session.ctx(), self.step, "").with_place(Arc::clone(self) as _)
+        self.session.ctx().with_step_at(Arc::clone(self) as _, self.step)
     }
 
     /// The agent that calls a tool.
@@ -218,7 +218,7 @@ impl Within {
 
     /// The id of the call of a tool that a context is for.
     fn call_of<'a>(&self, ctx: &'a Context) -> Result<&'a str> {
-        let outer = step_context(self.session.ctx(), self.step, "");
+        let outer = self.session.ctx().with_step(self.step, "");
         let id = ctx
             .idempotency_key()
             .zip(outer.idempotency_key())
@@ -290,13 +290,6 @@ impl Within {
     fn heard(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A context with the idempotency key of a step of an agent, which stays the same when a resumed run comes to it again.
-pub(super) fn step_context(ctx: &Context, step: u32, what: &str) -> Context {
-    let (run, path) = (ctx.run_id(), ctx.path());
-    let slash = if path.is_empty() { "" } else { "/" };
-    ctx.with_idempotency_key(format!("{run}/{path}{slash}{step}{what}"))
 }
 
 /// What an agent took that another one asked.

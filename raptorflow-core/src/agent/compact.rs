@@ -5,7 +5,6 @@ use serde_json::json;
 use crate::{
     agent::{
         Actor as _, AgentRun, Command, Compaction, CompactionMethod, SummaryFailure,
-        call::step_context,
         compaction::{in_place, request_tokens, summary_request},
         driver::{Driver, event},
     },
@@ -33,7 +32,7 @@ impl Driver<'_> {
         }
         let model = match model {
             Some(model) => model,
-            none => none.insert(self.agent.model(self.session).await?),
+            none => none.insert(self.model(self.session).await?),
         };
         let window = compaction.window.or(model.info().context_window).ok_or_else(|| {
             let message = "the model does not tell its context window, so there is nothing to stay within";
@@ -122,12 +121,11 @@ impl Driver<'_> {
                     None => None,
                 };
                 let spec = self.agent.spec();
-                let ctx =
-                    step_context(session.ctx(), 0, "/model").with_agent(&spec.name).with_whole_answers();
+                let ctx = session.ctx().with_step_of(&spec.name, 0, "/model").with_whole_answers();
                 let asked = other.as_ref().unwrap_or(model);
                 let (fact, executed) = self.aside(&session).call_model(&ctx, asked, request).await?;
                 session.journal().append(session.ctx(), std::slice::from_ref(&fact)).await?;
-                session.means().bus.publish(session.ctx(), executed).await?;
+                session.means().bus.tell(session.ctx(), [executed]).await?;
                 fact
             }
         };

@@ -1,6 +1,6 @@
 //! Does the I/O that `AgentRun` asks for: appends each fact, then acts on it, then tells the bus.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use serde_json::json;
@@ -9,21 +9,16 @@ use tracing::Instrument as _;
 use crate::{
     agent::{
         Actor as _, AgentInput, AgentOutput, AgentRun, AgentSpec, Capability, Command, Desk, LlmAgent, Piece,
-        Retrieval, Session,
-        call::{Within, step_context},
-        gate::Gatekeeper,
-        hooks::Hooks,
-        remember::Remembering,
-        retry::Retries,
-        vitals::Vitals,
+        Retrieval, Session, call::Within, gate::Gatekeeper, hooks::Hooks, remember::Remembering,
+        retry::Retries, vitals::Vitals,
     },
     error::{Error, ErrorKind, Result},
-    event::{Batch, Event, EventKind, Status},
+    event::{Batch, Draft, Event, EventKind, Status, Told},
     journal::Fact,
     model::{Accumulator, ChatRequest, FinishReason, Model, StreamPart},
     runtime::{Context, names},
-    tool::{DispatchConfig, Gate, ToolRegistry, dispatch_guarded},
-    types::Moment,
+    tool::{DispatchConfig, Gate, ToolRegistry, dispatch_guarded, dispatch_one},
+    types::{Moment, ToolResult},
 };
 
 /// Runs an agent to its end, from where its journal left it.
@@ -35,7 +30,7 @@ pub(super) async fn drive(agent: &LlmAgent, session: &Session, input: &AgentInpu
     let (tools, tool_specs) = agent.tools(session)?;
     // An agent that cannot remember as it should fails before anything else.
     let remembers = Remembering::of(session, spec)?.is_some();
-    let mut run = AgentRun::new(spec, input, spec.retrieval, &tool_specs)?;
+    let mut run = AgentRun::begun(spec, input, spec.retrieval, tool_specs)?;
     for entry in session.journal().recorded(session.ctx().path()) {
         run.apply(entry.fact)?;
     }
@@ -49,7 +44,7 @@ pub(super) async fn drive(agent: &LlmAgent, session: &Session, input: &AgentInpu
     let capability = input.capability.as_deref().map(|name| spec.capability(name)).transpose()?;
     let session = timed(session, spec, capability);
     let vitals = session.means().agents.vitals(&spec.name);
-    let driver = Driver { agent, session: &session, input, tools, vitals, hooks };
+    let driver = Driver { agent, session: &session, input, tools, vitals: vitals.clone(), hooks };
     let work = async {
         let mut retries = Retries::of(&session, capability);
         while let Err(err) = driver.run(&mut run).await {
@@ -58,7 +53,7 @@ pub(super) async fn drive(agent: &LlmAgent, session: &Session, input: &AgentInpu
         run.into_output()
     };
     // By reference: each future that it were moved into would keep room for it.
-    observed(&session, spec, pin!(work)).await
+    observed_by(&session, spec, vitals, pin!(work)).await
 }
 
 /// The session within the time that an agent, and the capability that is wanted of it, may take.
@@ -75,12 +70,21 @@ pub(crate) async fn observed(
     spec: &AgentSpec,
     work: impl Future<Output = Result<AgentOutput>>,
 ) -> Result<AgentOutput> {
+    let vitals = session.means().agents.vitals(&spec.name);
+    observed_by(session, spec, vitals, work).await
+}
+
+async fn observed_by(
+    session: &Session,
+    spec: &AgentSpec,
+    vitals: Vitals,
+    work: impl Future<Output = Result<AgentOutput>>,
+) -> Result<AgentOutput> {
     let (ctx, bus) = (session.ctx(), &session.means().bus);
     let clock = ctx.runtime().clock();
     let start = clock.elapsed();
-    let vitals = session.means().agents.vitals(&spec.name);
     vitals.begin(ctx.now());
-    let started = bus.publish(ctx, event(ctx, spec, EventKind::AgentStarted));
+    let started = bus.tell(ctx, [draft(ctx, spec, EventKind::AgentStarted)]);
     // The event is out already; only waiting for full subscriptions is left.
     let mut dropped = Dropped { session, spec, vitals, start, armed: true };
     let span = tracing::debug_span!(names::AGENT_RUN, agent = %spec.name, run = %ctx.run_id());
@@ -93,10 +97,10 @@ pub(crate) async fn observed(
     dropped.vitals.end(ctx.now(), took, ended.as_ref().err().map(Error::kind));
     match ended {
         Ok(output) => {
-            let generated = event(ctx, spec, EventKind::ResultGenerated);
-            let mut completed = event(ctx, spec, EventKind::AgentCompleted);
+            let generated = draft(ctx, spec, EventKind::ResultGenerated);
+            let mut completed = draft(ctx, spec, EventKind::AgentCompleted);
             completed.duration = Some(took);
-            bus.publish(ctx, vec![generated, completed]).await?;
+            bus.tell(ctx, [generated, completed]).await?;
             Ok(output)
         }
         Err(err) => {
@@ -144,6 +148,11 @@ pub(crate) fn event(ctx: &Context, spec: &AgentSpec, kind: EventKind) -> Event {
     event
 }
 
+/// An event about an agent that costs little as long as nobody reads it.
+fn draft(ctx: &Context, spec: &AgentSpec, kind: EventKind) -> Draft {
+    Draft::new(ctx, kind, &spec.name, spec.domain.as_ref())
+}
+
 /// One agent at work.
 pub(super) struct Driver<'a> {
     pub(super) agent: &'a LlmAgent,
@@ -177,7 +186,7 @@ impl Driver<'_> {
         let memory = Remembering::of(self.session, self.agent.spec())?;
         if let Some(memory) = memory.as_ref().filter(|_| !run.has_recalled() && run.steps() == 0) {
             // On the heap: few agents remember, and each would keep room for it.
-            let recalled = Box::pin(memory.recall(self.input, async || self.agent.model(self.session).await));
+            let recalled = Box::pin(memory.recall(self.input, async || self.model(self.session).await));
             let (facts, queried) = recalled.await?;
             self.session.journal().append(self.session.ctx(), &facts).await?;
             facts.into_iter().try_for_each(|fact| run.apply(fact))?;
@@ -199,22 +208,18 @@ impl Driver<'_> {
                 Command::CallModel(request) => {
                     let model = match &mut model {
                         Some(model) => model,
-                        none => none.insert(self.agent.model(self.session).await?),
+                        none => none.insert(self.model(self.session).await?),
                     };
-                    // The agent is above its call, and pays for it.
-                    let mut ctx = step_context(self.session.ctx(), run.steps(), "/model")
-                        .with_agent(&self.agent.spec().name);
-                    if self.withholds() || !self.session.shows_pieces() {
-                        ctx = ctx.with_whole_answers();
-                    }
+                    let ctx = self.call_context(run.steps());
                     self.session.tell(Piece::Asked { attempt: run.steps().saturating_add(1) }).await;
                     let (fact, executed) = self.call_model(&ctx, model, request).await?;
                     let asked = Fact::HookAsked { moment: Moment::AfterModel };
                     if self.withholds() {
-                        self.record(run, [asked, fact], executed).await?;
+                        self.append(run, [asked, fact]).await?;
                     } else {
-                        self.record(run, [fact], executed).await?;
+                        self.append(run, [fact]).await?;
                     }
+                    self.session.means().bus.tell(self.session.ctx(), [executed]).await?;
                 }
                 Command::CallTools => self.call_tools(run).await?,
                 Command::HandOver(transfer) => {
@@ -234,6 +239,17 @@ impl Driver<'_> {
         }
     }
 
+    /// The agent's model behind the engine's layers.
+    pub(super) async fn model(&self, session: &Session) -> Result<Model> {
+        self.agent.model(session, &self.vitals).await
+    }
+
+    /// For a call of the model: the agent is above it, and pays for it.
+    fn call_context(&self, step: u32) -> Context {
+        let ctx = self.session.ctx().with_step_of(&self.agent.spec().name, step, "/model");
+        if self.session.shows_pieces() && !self.withholds() { ctx } else { ctx.with_whole_answers() }
+    }
+
     /// Appends facts, acts on them, and only then tells the bus.
     async fn record(
         &self,
@@ -241,11 +257,20 @@ impl Driver<'_> {
         facts: impl IntoIterator<Item = Fact> + AsRef<[Fact]>,
         events: impl Into<Batch>,
     ) -> Result<()> {
+        self.append(run, facts).await?;
+        self.session.means().bus.publish(self.session.ctx(), events).await
+    }
+
+    /// Appends facts and acts on them.
+    async fn append(
+        &self,
+        run: &mut AgentRun,
+        facts: impl IntoIterator<Item = Fact> + AsRef<[Fact]>,
+    ) -> Result<()> {
         let ctx = self.session.ctx();
         self.session.journal().append(ctx, facts.as_ref()).await?;
         self.vitals.beat(ctx.now());
-        facts.into_iter().try_for_each(|fact| run.apply(fact))?;
-        self.session.means().bus.publish(ctx, events).await
+        facts.into_iter().try_for_each(|fact| run.apply(fact))
     }
 
     async fn load_context(&self, query: &str, retrieval: Retrieval) -> Result<(Fact, Event)> {
@@ -267,7 +292,7 @@ impl Driver<'_> {
         ctx: &Context,
         model: &Model,
         request: &ChatRequest,
-    ) -> Result<(Fact, Event)> {
+    ) -> Result<(Fact, Draft)> {
         let clock = ctx.runtime().clock();
         let start = clock.elapsed();
         let mut answer = Accumulator::new(Arc::clone(&model.info().name));
@@ -283,9 +308,10 @@ impl Driver<'_> {
             );
         }
         let cost = self.session.means().prices.cost(&answer.model, &answer.usage, ctx.now());
-        let mut executed = event(ctx, self.agent.spec(), EventKind::CapabilityExecuted);
+        let mut executed = draft(ctx, self.agent.spec(), EventKind::CapabilityExecuted);
         executed.duration = Some(clock.elapsed().saturating_sub(start));
-        executed.data = json!({ "model": &*answer.model, "tokens": answer.usage.total_tokens() });
+        let (name, tokens) = (Arc::clone(&answer.model), answer.usage.total_tokens());
+        executed.told = Told::Model { name, tokens };
         let fact = Fact::ModelResponded {
             model: answer.model.as_ref().to_owned(),
             message: answer.message,
@@ -336,39 +362,68 @@ impl Driver<'_> {
 
     /// Runs the open calls; each result is recorded before further calls start.
     async fn call_tools(&self, run: &mut AgentRun) -> Result<()> {
-        let (ctx, config) = (self.session.ctx(), DispatchConfig::default());
-        let calls = run.open_calls();
+        let config = DispatchConfig::default();
+        let calls = run.shared_calls();
         // Many models count their calls from 0 in every answer, so the step belongs to the key.
         let within = Within::new(self.session, self.agent.spec(), run.steps());
         let keyed = within.context();
         let desk = Desk::new(self.session, self.agent.spec());
         let gate = self.hooks.wants(Moment::BeforeTool).then(|| Gatekeeper::new(self, run));
         let guard = gate.as_ref().map(|gate| gate as &dyn Gate);
-        let mut results = pin!(dispatch_guarded(&keyed, &self.tools, &calls, &config, &desk, guard));
+        if let [call] = &*calls {
+            let result = dispatch_one(&keyed, &self.tools, call, &config, &desk, guard).await;
+            return self.returned(run, &within, gate.as_ref(), result).await.map(drop);
+        }
+        // On the heap: most answers have one call, and each would keep room for it.
+        let mut results = Box::pin(dispatch_guarded(&keyed, &self.tools, &calls, &config, &desk, guard));
         while let Some(result) = results.next().await {
-            self.learn(run, gate.as_ref())?;
-            let (_, result) = match result {
-                Ok(result) => result,
-                Err(err) => return if self.end(run, gate.as_ref()).await? { Ok(()) } else { Err(err) },
-            };
-            let mut executed = event(ctx, self.agent.spec(), EventKind::CapabilityExecuted);
-            executed.status = if result.is_error { Status::Error } else { Status::Success };
-            executed.data = json!({ "tool": result.name });
-            let mut facts = Vec::with_capacity(2);
-            facts.extend(within.heard_of(&result.id)?);
-            let decided = gate.as_ref().and_then(|gate| gate.answered(&result.id));
-            // An answer of a hook is the last word.
-            if decided.is_none() && self.hooks.wants(Moment::AfterTool) {
-                facts.push(Fact::HookAsked { moment: Moment::AfterTool });
-            }
-            let told = decided.as_ref().and_then(|fact| self.told(fact));
-            facts.extend(decided);
-            facts.push(Fact::ToolReturned { result });
-            self.record(run, facts, told.into_iter().chain([executed]).collect::<Vec<_>>()).await?;
-            if run.held().is_some() {
-                Box::pin(self.settle(run)).await?;
+            let result = result.map(|(_, result)| result);
+            if self.returned(run, &within, gate.as_ref(), result).await?.is_break() {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Records what a tool answered; breaks where a hook ended the run.
+    async fn returned(
+        &self,
+        run: &mut AgentRun,
+        within: &Within,
+        gate: Option<&Gatekeeper<'_>>,
+        result: Result<ToolResult>,
+    ) -> Result<ControlFlow<()>> {
+        let ctx = self.session.ctx();
+        self.learn(run, gate)?;
+        let result = match result {
+            Ok(result) => result,
+            Err(err) => {
+                return if self.end(run, gate).await? { Ok(ControlFlow::Break(())) } else { Err(err) };
+            }
+        };
+        let answered = within.heard_of(&result.id)?;
+        let decided = gate.and_then(|gate| gate.answered(&result.id));
+        let mut executed = draft(ctx, self.agent.spec(), EventKind::CapabilityExecuted);
+        executed.status = if result.is_error { Status::Error } else { Status::Success };
+        executed.told = Told::Tool { name: result.name.as_str().into() };
+        let returned = Fact::ToolReturned { result };
+        // An answer of a hook is the last word.
+        let asks = decided.is_none() && self.hooks.wants(Moment::AfterTool);
+        if answered.is_none() && decided.is_none() && !asks {
+            self.append(run, [returned]).await?;
+        } else {
+            let told = decided.as_ref().and_then(|fact| self.told(fact));
+            let asked = asks.then_some(Fact::HookAsked { moment: Moment::AfterTool });
+            let facts = answered.into_iter().chain(asked).chain(decided).chain([returned]);
+            self.append(run, facts.collect::<Vec<_>>()).await?;
+            if let Some(told) = told {
+                self.session.means().bus.publish(ctx, told).await?;
+            }
+        }
+        self.session.means().bus.tell(ctx, [executed]).await?;
+        if run.held().is_some() {
+            Box::pin(self.settle(run)).await?;
+        }
+        Ok(ControlFlow::Continue(()))
     }
 }

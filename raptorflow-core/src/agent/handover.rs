@@ -7,7 +7,6 @@ use serde_json::json;
 use crate::{
     agent::{
         Actor as _, AgentInput, AgentOutput, AgentRun, AnswerForm, HistoryPolicy, Session, Transfer,
-        call::step_context,
         driver::{Driver, event},
         handoff::{summarized, summary_request},
     },
@@ -77,11 +76,11 @@ impl Driver<'_> {
             Some(fact) => fact,
             None => {
                 let request = summary_request(&run.history(HistoryPolicy::All));
-                let model = self.agent.model(&session).await?;
-                let ctx = step_context(session.ctx(), 0, "/model").with_whole_answers();
+                let model = self.model(&session).await?;
+                let ctx = session.ctx().with_step(0, "/model").with_whole_answers();
                 let (fact, executed) = self.aside(&session).call_model(&ctx, &model, &request).await?;
                 session.journal().append(session.ctx(), std::slice::from_ref(&fact)).await?;
-                session.means().bus.publish(session.ctx(), executed).await?;
+                session.means().bus.tell(session.ctx(), [executed]).await?;
                 fact
             }
         };

@@ -1,5 +1,7 @@
 //! The part of `AgentRun` that follows hooks: what waits for them, and what comes of what they decided.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -220,7 +222,7 @@ impl AgentRun {
         let (Some(id), Phase::Tools { calls, .. }) = (id, &mut self.phase) else {
             return Err(drift("hook_decided"));
         };
-        let Some(call) = calls.iter_mut().find(|call| call.id == id) else {
+        let Some(call) = Arc::make_mut(calls).iter_mut().find(|call| call.id == id) else {
             return Err(drift("hook_decided").with("call", id));
         };
         call.arguments = arguments;

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use crate::{
     agent::{
-        Actor, AgentInput, AgentOutput, AgentSpec, Hook, Session, driver, handoff::TransferTool, hooks::Hooks,
+        Actor, AgentInput, AgentOutput, AgentSpec, Hook, Session, driver, handoff::TransferTool,
+        hooks::Hooks, vitals::Vitals,
     },
     error::Result,
     model::Model,
@@ -30,22 +31,20 @@ pub struct LlmAgent {
     /// Whether the engine's layers are before its own model already.
     layered: bool,
     tools: ToolRegistry,
-    tool_specs: Arc<[ToolSpec]>,
-    hooks: Vec<Arc<dyn Hook>>,
+    hooks: Box<[Arc<dyn Hook>]>,
 }
 
 impl LlmAgent {
     /// An agent with a model of its own, or the one that its spec names, and tools of its own.
     #[must_use]
     pub fn new(spec: AgentSpec, model: Option<Model>, tools: ToolRegistry) -> Self {
-        let tool_specs = tools.specs();
-        Self { spec: Arc::new(spec), model, layered: false, tools, tool_specs, hooks: Vec::new() }
+        Self { spec: Arc::new(spec), model, layered: false, tools, hooks: Box::default() }
     }
 
     /// Lets hooks watch and steer its runs, after those that it has.
     #[must_use]
     pub fn with_hooks(mut self, hooks: impl IntoIterator<Item = Arc<dyn Hook>>) -> Self {
-        self.hooks.extend(hooks);
+        self.hooks = self.hooks.into_iter().chain(hooks).collect();
         self
     }
 
@@ -66,10 +65,10 @@ impl LlmAgent {
     }
 
     /// Its model behind the engine's layers: its own, the one that its spec names, or the engine's default.
-    pub(super) async fn model(&self, session: &Session) -> Result<Model> {
+    pub(super) async fn model(&self, session: &Session, vitals: &Vitals) -> Result<Model> {
         match &self.model {
             Some(model) if self.layered => Ok(model.clone()),
-            Some(model) => Ok(session.means().models.wrap(model.clone())),
+            Some(model) => Ok(vitals.wrapped(model, &session.means().models)),
             None => session.model(self.spec.model.as_deref()).await,
         }
     }
@@ -78,7 +77,7 @@ impl LlmAgent {
     pub(super) fn tools(&self, session: &Session) -> Result<(ToolRegistry, Arc<[ToolSpec]>)> {
         if self.spec.tools.is_empty() && self.spec.agents.is_empty() && self.spec.handoffs.is_empty() {
             let tools = self.tools.clone().paid_as(&session.means().tools, &self.spec.name);
-            return Ok((tools, Arc::clone(&self.tool_specs)));
+            return Ok((tools, self.tools.specs()));
         }
         let mut tools = self.tools.clone();
         for name in &self.spec.tools {
@@ -110,10 +109,10 @@ impl Actor for LlmAgent {
         if !self.spec.tools.is_empty() || !self.spec.agents.is_empty() || !self.spec.handoffs.is_empty() {
             return Effects::External;
         }
-        let all = || self.tool_specs.iter().map(|tool| tool.effects);
+        let tools = self.tools.specs();
         [Effects::External, Effects::Write]
             .into_iter()
-            .find(|it| all().any(|of| of == *it))
+            .find(|it| tools.iter().any(|tool| tool.effects == *it))
             .unwrap_or_default()
     }
 

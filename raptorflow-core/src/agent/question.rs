@@ -23,7 +23,7 @@ pub(super) fn opening_messages(
     capability: Option<&Capability>,
     passages: bool,
 ) -> Result<Vec<Message>> {
-    let mut messages = Vec::with_capacity(3 + input.history.len());
+    let mut messages = Vec::with_capacity(4 + input.history.len());
     if let Some(system) = system_text(&spec.instructions, passages, spec.memory.is_some()) {
         messages.push(Message::system(system));
     }
@@ -38,7 +38,7 @@ pub(super) fn opening_messages(
     if let Some(background) = &input.background {
         messages.push(Message::user(format!("What follows is a part of this: {background}")));
     }
-    let mut message = Message::user(asked(&input.question(), capability, &input.input));
+    let mut message = Message::user(asked(input.question(), capability, &input.input));
     for part in &input.attachments {
         if !matches!(part, Part::Image(_) | Part::Document(_)) {
             let message = "only pictures and files are attached to a question";
@@ -55,15 +55,20 @@ fn system_text(instructions: &str, passages: bool, memory: bool) -> Option<Strin
     let rules = [(passages, PASSAGE_RULES), (memory, MEMORY_RULES)];
     let rules = rules.into_iter().filter(|(given, _)| *given).map(|(_, rule)| rule);
     let own = Some(instructions.trim()).filter(|text| !text.is_empty());
-    let texts: Vec<&str> = own.into_iter().chain(rules).collect();
-    (!texts.is_empty()).then(|| texts.join("\n\n"))
+    let mut texts = own.into_iter().chain(rules);
+    let mut text = texts.next()?.to_owned();
+    for more in texts {
+        text.push_str("\n\n");
+        text.push_str(more);
+    }
+    Some(text)
 }
 
 /// What the model is asked: the question, or what a capability does with the arguments that it takes.
-fn asked(question: &str, capability: Option<&Capability>, input: &Value) -> String {
+fn asked(question: String, capability: Option<&Capability>, input: &Value) -> String {
     let others = other_arguments(input);
     match capability {
-        None => format!("{question}{others}"),
+        None => question + &others,
         Some(it) => format!("{}\n\nThe goal: {question}{others}", it.description),
     }
 }

@@ -1,7 +1,7 @@
 //! `AgentRegistry`: names to agents.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -29,7 +29,7 @@ pub struct AgentRegistry(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    agents: RwLock<BTreeMap<AgentId, Agent>>,
+    agents: RwLock<HashMap<AgentId, Agent>>,
     /// Of agents that have run; one that never did costs nothing here.
     vitals: RwLock<HashMap<AgentId, Vitals>>,
     results: Results,
@@ -80,7 +80,9 @@ impl AgentRegistry {
     /// Adds an agent, unless its name is taken.
     pub(crate) fn make_known(&self, agent: &Agent) {
         let mut known = self.0.agents.write().unwrap_or_else(PoisonError::into_inner);
-        known.entry(agent.name().clone()).or_insert_with(|| agent.clone());
+        if !known.contains_key(agent.name()) {
+            known.insert(agent.name().clone(), agent.clone());
+        }
     }
 
     /// Adds all of them or, if one name is taken, none.
@@ -89,7 +91,7 @@ impl AgentRegistry {
     /// `AlreadyExists` that names the first agent whose name is taken, also by another of the same call.
     pub fn register_all(&self, agents: Vec<Agent>) -> Result<()> {
         let mut known = self.0.agents.write().unwrap_or_else(PoisonError::into_inner);
-        let mut added = BTreeMap::new();
+        let mut added = HashMap::new();
         for agent in agents {
             let name = agent.name().clone();
             if known.contains_key(&name) || added.insert(name.clone(), agent).is_some() {
@@ -101,7 +103,7 @@ impl AgentRegistry {
                 .with("agent", name));
             }
         }
-        known.append(&mut added);
+        known.extend(added);
         Ok(())
     }
 
@@ -112,13 +114,14 @@ impl AgentRegistry {
     pub fn get(&self, name: &str) -> Result<Agent> {
         let known = self.0.agents.read().unwrap_or_else(PoisonError::into_inner);
         known.get(name).cloned().ok_or_else(|| {
-            let names = || known.keys().map(AgentId::as_str);
+            let mut names: Vec<&str> = known.keys().map(AgentId::as_str).collect();
+            names.sort_unstable();
             let err = Error::new(ErrorKind::NotFound, "agent.find", "no agent of this name is registered")
                 .with("agent", name);
-            let near = nearest(name, names());
+            let near = nearest(name, names.iter().copied());
             if near.is_empty() {
-                let some: Vec<&str> = names().take(MAX_LISTED).collect();
-                err.with("known", if some.is_empty() { "none".to_owned() } else { some.join(", ") })
+                names.truncate(MAX_LISTED);
+                err.with("known", if names.is_empty() { "none".to_owned() } else { names.join(", ") })
             } else {
                 err.with("nearest", near.join(", "))
             }
@@ -147,7 +150,7 @@ impl AgentRegistry {
     #[must_use]
     pub fn find(&self, filter: &AgentFilter) -> Vec<Agent> {
         let known = self.0.agents.read().unwrap_or_else(PoisonError::into_inner);
-        known.values().filter(|agent| filter.matches(agent.spec())).cloned().collect()
+        sorted(known.values().filter(|agent| filter.matches(agent.spec())))
     }
 
     /// How an agent did in this process; all zero for one that has not run.
@@ -191,7 +194,7 @@ impl AgentRegistry {
     /// All agents, by name.
     #[must_use]
     pub fn list(&self) -> Vec<Agent> {
-        self.0.agents.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        sorted(self.0.agents.read().unwrap_or_else(PoisonError::into_inner).values())
     }
 
     /// How many there are.
@@ -205,4 +208,10 @@ impl AgentRegistry {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+fn sorted<'a>(agents: impl Iterator<Item = &'a Agent>) -> Vec<Agent> {
+    let mut agents: Vec<Agent> = agents.cloned().collect();
+    agents.sort_unstable_by(|left, right| left.name().cmp(right.name()));
+    agents
 }

@@ -96,7 +96,7 @@ pub struct AgentRun {
 pub(super) enum Phase {
     Load { query: String, retrieval: Retrieval },
     Model,
-    Tools { calls: Vec<ToolCall>, results: Vec<Option<ToolResult>> },
+    Tools { calls: Arc<[ToolCall]>, results: Vec<Option<ToolResult>> },
     HandOver(Transfer),
     Done { output: Value, finish: Finish },
     Failed { error: Error },
@@ -115,6 +115,15 @@ impl AgentRun {
         input: &AgentInput,
         retrieval: Option<Retrieval>,
         tools: &[ToolSpec],
+    ) -> Result<Self> {
+        Self::begun(spec, input, retrieval, tools.into())
+    }
+
+    pub(super) fn begun(
+        spec: &AgentSpec,
+        input: &AgentInput,
+        retrieval: Option<Retrieval>,
+        tools: Arc<[ToolSpec]>,
     ) -> Result<Self> {
         let capability = input.capability.as_deref().map(|name| spec.capability(name)).transpose()?;
         if let Some(capability) = capability {
@@ -179,13 +188,16 @@ impl AgentRun {
     /// The calls that have no result yet, in the order in which the model made them.
     #[must_use]
     pub fn open_calls(&self) -> Vec<ToolCall> {
-        let Phase::Tools { calls, results } = &self.phase else { return Vec::new() };
-        calls
-            .iter()
-            .zip(results)
-            .filter(|(_, result)| result.is_none())
-            .map(|(call, _)| call.clone())
-            .collect()
+        self.shared_calls().to_vec()
+    }
+
+    pub(super) fn shared_calls(&self) -> Arc<[ToolCall]> {
+        let Phase::Tools { calls, results } = &self.phase else { return Arc::default() };
+        if results.iter().all(Option::is_none) {
+            return Arc::clone(calls);
+        }
+        let open = calls.iter().zip(results).filter(|(_, result)| result.is_none());
+        open.map(|(call, _)| call.clone()).collect()
     }
 
     /// The conversation as another agent reads it, as much of it as a policy lets through; a summary is none.
@@ -418,7 +430,7 @@ impl AgentRun {
 
     fn want_tools(&mut self, mut message: Message) -> Result<()> {
         tell_calls_apart(&mut message);
-        let calls: Vec<ToolCall> = message.tool_calls().cloned().collect();
+        let calls: Arc<[ToolCall]> = message.tool_calls().cloned().collect();
         let wanted = u32::try_from(calls.len()).unwrap_or(u32::MAX);
         let reached = if self.tool_calls.saturating_add(wanted) > self.limits.tool_calls {
             Some(Limit::ToolCalls)

@@ -75,7 +75,7 @@ impl Session {
     /// A session over a run's journal.
     #[must_use]
     pub fn new(ctx: Context, journal: Journal, means: Arc<Means>) -> Self {
-        Self { ctx, journal, means, content: false, pieces: None, read_at: Arc::from("") }
+        Self { ctx, journal, means, content: false, pieces: None, read_at: Arc::default() }
     }
 
     /// Whether pieces of answers are published as they arrive; off unless the host asks for it.

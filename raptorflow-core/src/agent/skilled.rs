@@ -208,12 +208,12 @@ fn spec_of(name: &str, skill: &Skill) -> Result<AgentSpec> {
     spec.kind = AgentKind::Generator;
     spec.description = said.description.as_str().into();
     spec.tags.clone_from(&said.tags);
-    spec.model_settings = ModelSettings {
+    spec.model_settings = Arc::new(ModelSettings {
         temperature: said.model.temperature.map(|it| it as f32),
         top_p: said.model.top_p.map(|it| it as f32),
         max_output_tokens: said.model.max_tokens,
         ..ModelSettings::default()
-    };
+    });
     spec.model_settings.check().map_err(|err| err.with("skill", skill.id()))?;
     spec.output = (!said.outputs.is_empty()).then(|| skill.output_schema().clone());
     if said.format == SkillFormat::Typed {

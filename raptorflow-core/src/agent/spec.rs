@@ -1,6 +1,10 @@
 //! `AgentSpec`: an agent as data.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{
+    str::FromStr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -166,8 +170,8 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Arc<str>>,
     /// How the model is to answer.
-    #[serde(default, skip_serializing_if = "ModelSettings::is_default")]
-    pub model_settings: ModelSettings,
+    #[serde(default = "usual_settings", skip_serializing_if = "is_usual")]
+    pub model_settings: Arc<ModelSettings>,
     /// Names of tools that the engine knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
@@ -193,10 +197,10 @@ pub struct AgentSpec {
     pub retrieval: Option<Retrieval>,
     /// What it is given of its memory and keeps in it; it remembers nothing when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<Remember>,
+    pub memory: Option<Box<Remember>>,
     /// How a conversation is made shorter that nears the model's context window; it is not when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub compaction: Option<Compaction>,
+    pub compaction: Option<Box<Compaction>>,
     /// Bounds of one run.
     #[serde(default)]
     pub limits: Limits,
@@ -216,14 +220,14 @@ impl AgentSpec {
     pub fn new(name: impl Into<Arc<str>>) -> Result<Self> {
         Ok(Self {
             name: AgentId::new(name)?,
-            title: Arc::from(""),
+            title: Arc::default(),
             domain: None,
             kind: AgentKind::default(),
-            description: Arc::from(""),
+            description: Arc::default(),
             tags: Vec::new(),
-            instructions: Arc::from(""),
+            instructions: Arc::default(),
             model: None,
-            model_settings: ModelSettings::default(),
+            model_settings: usual_settings(),
             tools: Vec::new(),
             agents: Vec::new(),
             handoffs: Vec::new(),
@@ -258,5 +262,31 @@ impl AgentSpec {
                 .with("capability", name)
                 .with("known", if known.is_empty() { "none".to_owned() } else { known.join(", ") })
         })
+    }
+}
+
+/// What every agent shares that sets nothing of its model.
+static USUAL_SETTINGS: LazyLock<Arc<ModelSettings>> = LazyLock::new(Arc::default);
+
+fn usual_settings() -> Arc<ModelSettings> {
+    Arc::clone(&USUAL_SETTINGS)
+}
+
+fn is_usual(settings: &ModelSettings) -> bool {
+    settings.is_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_agent_takes_little_room_and_shares_what_it_does_not_set() {
+        let (one, other) = (AgentSpec::new("one").unwrap(), AgentSpec::new("other").unwrap());
+        assert!(size_of::<AgentSpec>() <= 416, "{} bytes", size_of::<AgentSpec>());
+        assert!(Arc::ptr_eq(&one.model_settings, &other.model_settings));
+        let read: AgentSpec = serde_json::from_value(serde_json::to_value(&one).unwrap()).unwrap();
+        assert!(Arc::ptr_eq(&one.model_settings, &read.model_settings));
+        assert_eq!(read, one);
     }
 }

@@ -7,7 +7,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::ErrorKind, types::Timestamp};
+use crate::{
+    error::ErrorKind,
+    model::{Model, ModelRegistry},
+    types::Timestamp,
+};
 
 /// The upper bounds of the buckets of [`Latency`], in milliseconds; a last bucket has what took longer.
 pub const LATENCY_BUCKETS: [u64; 15] =
@@ -120,7 +124,15 @@ pub struct AgentMetrics {
 
 /// What is counted of one agent; cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Vitals(Arc<Mutex<Counted>>);
+pub(super) struct Vitals(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    // A std mutex: no await happens while it is held.
+    counted: Mutex<Counted>,
+    /// The agent's own model and the same one behind the engine's layers, from its last run.
+    model: Mutex<Option<(Model, Model)>>,
+}
 
 #[derive(Debug, Default)]
 struct Counted {
@@ -170,6 +182,16 @@ impl Vitals {
         counted.known = (counted.known + 1).min(RECENT);
     }
 
+    /// The agent's own model behind the layers of an engine, made once for all runs with that model.
+    pub(super) fn wrapped(&self, own: &Model, models: &ModelRegistry) -> Model {
+        let mut kept = self.0.model.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another agent of this name may have run in between: one that nobody registered.
+        match &*kept {
+            Some((inner, outer)) if inner.place() == own.place() => outer.clone(),
+            _ => kept.insert((own.clone(), models.wrap(own.clone()))).1.clone(),
+        }
+    }
+
     pub(super) fn metrics(&self) -> AgentMetrics {
         let counted = self.counted();
         let share = |part: u64, all: u64| if all == 0 { 0.0 } else { part as f64 / all as f64 };
@@ -198,7 +220,7 @@ impl Vitals {
     }
 
     fn counted(&self) -> MutexGuard<'_, Counted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    event::{AgentStats, Channel, Event, Filter, Lag, LocalBus, Received, Subscription},
+    event::{AgentStats, Channel, Draft, Event, Filter, Lag, LocalBus, Received, Subscription},
     runtime::Context,
     types::AgentId,
 };
@@ -195,19 +195,24 @@ pub trait EventBus: Debug + Send + Sync + 'static {
 /// # }).unwrap();
 /// ```
 #[derive(Clone, Debug)]
-pub struct Bus(Arc<dyn EventBus>);
+pub struct Bus {
+    bus: Arc<dyn EventBus>,
+    /// The same bus, where it is the one of this process, which keeps drafts as they are.
+    local: Option<Arc<LocalBus>>,
+}
 
 impl Bus {
     /// A bus inside this process.
     #[must_use]
     pub fn local(config: BusConfig) -> Self {
-        Self(Arc::new(LocalBus::new(config)))
+        let local = Arc::new(LocalBus::new(config));
+        Self { bus: Arc::clone(&local) as _, local: Some(local) }
     }
 
     /// A bus of the host's own.
     #[must_use]
     pub fn from_arc(bus: Arc<dyn EventBus>) -> Self {
-        Self(bus)
+        Self { bus, local: None }
     }
 
     /// Publishes one event or several together; see [`EventBus::publish`].
@@ -218,7 +223,15 @@ impl Bus {
     /// # Cancellation
     /// The events are out once this was called; dropping it ends only the wait for full subscriptions.
     pub fn publish<'a>(&'a self, ctx: &'a Context, events: impl Into<Batch>) -> Publishing<'a> {
-        self.0.publish(ctx, events.into())
+        self.bus.publish(ctx, events.into())
+    }
+
+    /// Publishes drafts together, which stay drafts until somebody reads them; see [`Bus::publish`].
+    pub(crate) fn tell<'a, const N: usize>(&'a self, ctx: &'a Context, drafts: [Draft; N]) -> Publishing<'a> {
+        match &self.local {
+            Some(local) => local.tell(ctx, drafts),
+            None => self.bus.publish(ctx, Batch::Many(drafts.map(Draft::into_event).into())),
+        }
     }
 
     /// Publishes one event on several channels; it is stored once and delivered to each.
@@ -316,7 +329,7 @@ impl Bus {
     /// # Errors
     /// `InvalidInput` when `capacity` is 0.
     pub fn subscribe(&self, filter: Filter, capacity: usize, lag: Lag) -> Result<Subscription> {
-        self.0.subscribe(filter, capacity, lag)
+        self.bus.subscribe(filter, capacity, lag)
     }
 
     /// Opens a subscription that first replays the history from a stream sequence; see [`EventBus`].
@@ -331,19 +344,19 @@ impl Bus {
         capacity: usize,
         lag: Lag,
     ) -> Result<Subscription> {
-        self.0.subscribe_from(ctx, from, filter, capacity, lag)
+        self.bus.subscribe_from(ctx, from, filter, capacity, lag)
     }
 
     /// Events that the history still has.
     #[must_use]
     pub fn history(&self, ctx: &Context, query: &History) -> Vec<Arc<Event>> {
-        self.0.history(ctx, query)
+        self.bus.history(ctx, query)
     }
 
     /// Counts since the bus was made.
     #[must_use]
     pub fn stats(&self) -> BusStats {
-        self.0.stats()
+        self.bus.stats()
     }
 
     /// Counts per agent over the events that the history still has.

@@ -117,13 +117,19 @@ impl Event {
     #[must_use]
     pub fn new(ctx: &Context, kind: EventKind) -> Self {
         let time = ctx.now();
+        let bare = Self::bare(ctx.runtime().ids().event_at(time), time, ctx.tenant().clone(), kind);
+        Self { run: Some(ctx.run_id()), path: Arc::clone(ctx.path()), ..bare }
+    }
+
+    /// An event of a kind, on the kind's channel, that belongs to no run.
+    pub(super) fn bare(id: EventId, time: Timestamp, tenant: TenantId, kind: EventKind) -> Self {
         Self {
-            id: ctx.runtime().ids().event_at(time),
+            id,
             sequence: 0,
             time,
-            tenant: ctx.tenant().clone(),
-            run: Some(ctx.run_id()),
-            path: Arc::clone(ctx.path()),
+            tenant,
+            run: None,
+            path: Arc::default(),
             channel: kind.channel(),
             also: Box::default(),
             kind,

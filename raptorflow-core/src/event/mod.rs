@@ -8,6 +8,7 @@
 mod backends;
 mod bus;
 mod cloud;
+mod draft;
 mod envelope;
 mod filter;
 mod kind;
@@ -16,6 +17,7 @@ mod subscription;
 
 pub use backends::LocalBus;
 pub use bus::{Batch, Bus, BusConfig, BusStats, EventBus, History, Publishing};
+pub(crate) use draft::{Draft, Told};
 pub use envelope::{Event, Priority, Status};
 pub use filter::Filter;
 pub use kind::{Channel, EventKind};

@@ -344,25 +344,15 @@ struct Line<'a> {
     fact: &'a Fact,
 }
 
-/// The stored form of facts; `buffer` is scratch room.
-pub(super) fn encode(
-    time: Timestamp,
-    path: &str,
-    facts: &[Fact],
-    buffer: &mut Vec<u8>,
-) -> Result<Vec<Bytes>> {
-    facts
-        .iter()
-        .map(|fact| {
-            buffer.clear();
-            serde_json::to_writer(&mut *buffer, &Line { time, path, fact }).map_err(|err| {
-                Error::new(ErrorKind::InvalidInput, "journal.append", "the fact cannot be written as JSON")
-                    .with("path", path)
-                    .caused_by(err)
-            })?;
-            Ok(Bytes::copy_from_slice(buffer))
-        })
-        .collect()
+/// The stored form of a fact; `buffer` is scratch room.
+pub(super) fn encode(time: Timestamp, path: &str, fact: &Fact, buffer: &mut Vec<u8>) -> Result<Bytes> {
+    buffer.clear();
+    serde_json::to_writer(&mut *buffer, &Line { time, path, fact }).map_err(|err| {
+        Error::new(ErrorKind::InvalidInput, "journal.append", "the fact cannot be written as JSON")
+            .with("path", path)
+            .caused_by(err)
+    })?;
+    Ok(Bytes::copy_from_slice(buffer))
 }
 
 /// The entry of a stored record.

@@ -312,7 +312,7 @@ impl Journals {
     }
 
     async fn remove_under(&self, ctx: &Context, grant: &Grant, length: Option<u64>) -> Result<bool> {
-        let (storage, name) = (&self.0.storage, grant.fence.lease.as_str());
+        let (storage, name) = (&self.0.storage, &*grant.fence.lease);
         // Without records it only asks: the lease is ours still, and nobody took the run up since it was looked at.
         let check = Append { expected: length, fence: Some(&grant.fence), ..Append::to(name) };
         let length = match storage.append(ctx, check).await {

@@ -197,10 +197,20 @@ impl Journal {
     /// As [`Journal::append`].
     pub async fn append_at(&self, path: &str, facts: &[Fact]) -> Result<u64> {
         let run = &*self.0;
-        let records = run.shared.encode(run.ctx.now(), path, facts)?;
-        // The lease has the name of the stream.
-        let append = Append { fence: Some(&run.grant.fence), records, ..Append::to(&run.grant.fence.lease) };
-        match run.shared.storage.append(&run.ctx, append).await {
+        let (shared, fence) = (&*run.shared, &run.grant.fence);
+        let appended = match facts {
+            [fact] => {
+                let record = shared.encode_one(run.ctx.now(), path, fact)?;
+                shared.storage.append_owned(&run.ctx, fence, record).await
+            }
+            facts => {
+                let records = shared.encode(run.ctx.now(), path, facts)?;
+                // The lease has the name of the stream.
+                let append = Append { fence: Some(fence), records, ..Append::to(&fence.lease) };
+                shared.storage.append(&run.ctx, append).await
+            }
+        };
+        match appended {
             Ok(length) => {
                 run.count(facts);
                 run.outside.know(length, facts.len());

@@ -47,13 +47,20 @@ impl Shared {
 
     /// The stored form of facts at a path.
     pub(super) fn encode(&self, time: Timestamp, path: &str, facts: &[Fact]) -> Result<Vec<Bytes>> {
+        self.with_scratch(|scratch| facts.iter().map(|fact| encode(time, path, fact, scratch)).collect())
+    }
+
+    /// The stored form of one fact at a path.
+    pub(super) fn encode_one(&self, time: Timestamp, path: &str, fact: &Fact) -> Result<Bytes> {
+        self.with_scratch(|scratch| encode(time, path, fact, scratch))
+    }
+
+    fn with_scratch<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         // Another thread may write with it now; then this one takes its own.
-        let Ok(mut scratch) = self.scratch.try_lock() else {
-            return encode(time, path, facts, &mut Vec::new());
-        };
-        let records = encode(time, path, facts, &mut scratch);
+        let Ok(mut scratch) = self.scratch.try_lock() else { return write(&mut Vec::new()) };
+        let written = write(&mut scratch);
         scratch.shrink_to(KEEP_SCRATCH);
-        records
+        written
     }
 }
 

@@ -3,11 +3,11 @@
 use std::{
     fmt::Debug,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use async_trait::async_trait;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, future::BoxFuture};
 
 use crate::{
     error::Result,
@@ -98,6 +98,25 @@ impl Model {
     #[must_use]
     pub fn from_arc(model: Arc<dyn ChatModel>) -> Self {
         Self(model)
+    }
+
+    /// [`Model::stream`] as the backend makes it, for layers that have nothing to add to a call.
+    pub(super) fn begin<'a>(
+        &'a self,
+        ctx: &'a Context,
+        request: &'a ChatRequest,
+    ) -> BoxFuture<'a, Result<ChatStream>> {
+        self.0.stream(ctx, request)
+    }
+
+    /// Where it lies in memory: what tells it apart from others as long as it lives.
+    pub(crate) fn place(&self) -> usize {
+        Arc::as_ptr(&self.0).cast::<()>().addr()
+    }
+
+    /// The same model, which lives no longer for this.
+    pub(super) fn downgrade(&self) -> Weak<dyn ChatModel> {
+        Arc::downgrade(&self.0)
     }
 
     /// What the model is and can do.

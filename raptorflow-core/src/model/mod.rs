@@ -28,6 +28,7 @@ mod stream;
 mod structured;
 #[cfg(any(feature = "model-openai", feature = "model-anthropic", feature = "model-genai"))]
 mod wording;
+mod wrapped;
 
 #[cfg(feature = "model-anthropic")]
 pub use backends::anthropic::{AnthropicConfig, AnthropicModel};

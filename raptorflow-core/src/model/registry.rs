@@ -18,7 +18,7 @@ use crate::model::backends::openai::OpenAiFactory;
 use crate::model::{HttpClient, ReqwestClient};
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{Layers, Model, OfflineModel, ProviderSettings, layers::Named},
+    model::{Layers, Model, OfflineModel, ProviderSettings, layers::Named, wrapped::Wrapped},
     security::{EnvSecrets, SecretStore},
 };
 
@@ -89,6 +89,8 @@ pub struct ModelRegistry {
     registered: Arc<RwLock<HashMap<String, Model>>>,
     /// The same behind the layers, once they were asked for.
     layered: Arc<RwLock<HashMap<String, Model>>>,
+    /// Models that no name leads to, behind the layers.
+    wrapped: Arc<Wrapped>,
     opened: Arc<RwLock<Opened>>,
 }
 
@@ -127,6 +129,7 @@ impl ModelRegistry {
             providers: Arc::default(),
             registered: Arc::default(),
             layered: Arc::default(),
+            wrapped: Arc::default(),
             opened: Arc::default(),
         }
     }
@@ -153,6 +156,7 @@ impl ModelRegistry {
     pub fn with_layers(mut self, layers: Layers) -> Self {
         self.layers = layers;
         self.layered = Arc::default();
+        self.wrapped = Arc::default();
         self.opened = Arc::default();
         self
     }
@@ -254,7 +258,7 @@ impl ModelRegistry {
     /// A model that no name leads to, behind the same layers.
     #[must_use]
     pub fn wrap(&self, model: Model) -> Model {
-        self.layers.wrap(model)
+        self.wrapped.of(&self.layers, model)
     }
 
     fn write_providers(&self) -> RwLockWriteGuard<'_, Providers> {
@@ -264,6 +268,11 @@ impl ModelRegistry {
     fn kept(&self, name: &str) -> Option<Model> {
         let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(model) = registered.get(name) {
+            let layered = self.layered.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(wrapped) = layered.get(name) {
+                return Some(wrapped.clone());
+            }
+            drop(layered);
             let mut layered = self.layered.write().unwrap_or_else(PoisonError::into_inner);
             let wrapped = layered.entry(name.to_owned()).or_insert_with(|| self.layers.wrap(model.clone()));
             return Some(wrapped.clone());

@@ -1,10 +1,21 @@
 //! `Context`: run, tenant, principal, deadline, cancellation and lineage; first argument of every call.
 
-use std::{any::Any, fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    fmt,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    runtime::{Cancel, Grants, Runtime},
+    runtime::{
+        Cancel, Grants, Runtime,
+        key::{Key, Work, add_call},
+    },
     types::{AgentId, RunId, TenantId, Timestamp},
 };
 
@@ -45,7 +56,8 @@ struct Inner {
     lineage: Arc<[AgentId]>,
     deadline: Option<Deadline>,
     cancel: Cancel,
-    idempotency_key: Option<Arc<str>>,
+    /// Of this run and path: whoever changes the path changes the key too.
+    idempotency_key: Option<Key>,
     extension: Option<Arc<dyn Any + Send + Sync>>,
     /// Who calls a tool or a function, for the floors that know; forgotten below another agent.
     place: Option<Arc<dyn Any + Send + Sync>>,
@@ -76,8 +88,8 @@ impl Context {
             tenant: TenantId::default(),
             principal: None,
             thread: None,
-            path: Arc::from(""),
-            lineage: Arc::from([]),
+            path: Arc::default(),
+            lineage: Arc::default(),
             deadline: None,
             cancel: runtime.tasks().cancel().child(),
             idempotency_key: None,
@@ -147,7 +159,7 @@ impl Context {
     /// A key that stays the same when this step is tried again, also after a crash.
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&str> {
-        self.inner.idempotency_key.as_deref()
+        self.inner.idempotency_key.as_ref().map(|key| key.text(self.inner.run, &self.inner.path))
     }
 
     /// Whether the caller shows no part of an answer before it is whole.
@@ -234,18 +246,56 @@ impl Context {
     /// A key that stays the same when this step is tried again.
     #[must_use]
     pub fn with_idempotency_key(&self, key: impl Into<Arc<str>>) -> Self {
-        self.changed(|inner| inner.idempotency_key = Some(key.into()))
+        self.changed(|inner| inner.idempotency_key = Some(Key::Given(key.into())))
+    }
+
+    /// With the key of what an agent does at a step: `what` behind the run, the path and the step.
+    pub(crate) fn with_step(&self, step: u32, what: &'static str) -> Self {
+        self.changed(|inner| inner.idempotency_key = Some(Key::of(step, Work::Named(what))))
+    }
+
+    /// [`Context::with_step`] and [`Context::with_agent`] in one.
+    pub(crate) fn with_step_of(&self, agent: &AgentId, step: u32, what: &'static str) -> Self {
+        self.changed(|inner| {
+            inner.idempotency_key = Some(Key::of(step, Work::Named(what)));
+            inner.lead(agent);
+        })
+    }
+
+    /// [`Context::with_step`], for the calls of tools at a step; `place` is who makes them.
+    pub(crate) fn with_step_at(&self, place: Arc<dyn Any + Send + Sync>, step: u32) -> Self {
+        self.changed(|inner| {
+            inner.idempotency_key = Some(Key::of(step, Work::Named("")));
+            inner.place = Some(place);
+        })
+    }
+
+    /// The key of a call of a tool that is made here, the `occurrence`th with this id.
+    pub(crate) fn key_of_call(&self, id: &str, occurrence: u32) -> String {
+        let mut key = match self.idempotency_key() {
+            Some(outer) => outer.to_owned(),
+            None if self.path().is_empty() => self.run_id().to_string(),
+            None => format!("{}/{}", self.run_id(), self.path()),
+        };
+        add_call(&mut key, id, occurrence);
+        key
+    }
+
+    /// For a call of a tool that may take so long, with the key of [`Context::key_of_call`].
+    pub(crate) fn with_call(&self, id: &str, occurrence: u32, timeout: Duration) -> Self {
+        let key = self.inner.idempotency_key.as_ref().and_then(|outer| outer.call(id, occurrence));
+        let key = key.unwrap_or_else(|| Key::Given(self.key_of_call(id, occurrence).into()));
+        let deadline = self.deadline_in(timeout, self.now().plus(timeout));
+        self.changed(|inner| {
+            inner.idempotency_key = Some(key);
+            inner.deadline = earlier(inner.deadline, Some(deadline));
+        })
     }
 
     /// Data of the host that core does not look at.
     #[must_use]
     pub fn with_extension(&self, extension: Arc<dyn Any + Send + Sync>) -> Self {
         self.changed(|inner| inner.extension = Some(extension))
-    }
-
-    /// Says who calls what is below.
-    pub(crate) fn with_place(&self, place: Arc<dyn Any + Send + Sync>) -> Self {
-        self.changed(|inner| inner.place = Some(place))
     }
 
     /// One step further down: the path grows by `segment`, and the token is a child of this one.
@@ -263,7 +313,7 @@ impl Context {
     pub(crate) fn at_step(&self, path: Arc<str>, timeout: Option<Duration>) -> Self {
         let deadline = timeout.map(|timeout| self.deadline_in(timeout, self.now().plus(timeout)));
         self.changed(|inner| {
-            inner.idempotency_key = Some(format!("{}/{path}", inner.run).into());
+            inner.idempotency_key = Some(Key::Given(format!("{}/{path}", inner.run).into()));
             inner.path = path;
             inner.cancel = inner.cancel.child();
             inner.deadline = earlier(inner.deadline, deadline);
@@ -273,10 +323,7 @@ impl Context {
     /// One agent further down; see [`Context::lineage`].
     #[must_use]
     pub fn with_agent(&self, agent: &AgentId) -> Self {
-        self.changed(|inner| {
-            inner.lineage = inner.lineage.iter().chain([agent]).cloned().collect();
-            inner.place = None;
-        })
+        self.changed(|inner| inner.lead(agent))
     }
 
     /// Runs `work` until it ends, the deadline passes or the token is cancelled; then `work` is dropped.
@@ -288,14 +335,20 @@ impl Context {
             return self.inner.cancel.run(operation, work).await;
         };
         let clock = self.inner.runtime.clock();
-        let sleep = clock.sleep(deadline.elapsed.saturating_sub(clock.elapsed()));
-        let timed = async {
-            tokio::select! {
-                biased;
-                value = work => Ok(value),
-                () = sleep => Err(Error::new(ErrorKind::Timeout, operation, "the deadline passed").with("deadline", deadline.time)),
+        let mut work = pin!(work);
+        let mut sleep = None;
+        let timed = poll_fn(|cx| {
+            if let Poll::Ready(value) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(value));
             }
-        };
+            // Only now, because what does not wait needs no timer.
+            let left = || deadline.elapsed.saturating_sub(clock.elapsed());
+            let sleep = sleep.get_or_insert_with(|| clock.sleep(left()));
+            sleep.as_mut().poll(cx).map(|()| {
+                let late = Error::new(ErrorKind::Timeout, operation, "the deadline passed");
+                Err(late.with("deadline", deadline.time))
+            })
+        });
         self.inner.cancel.run(operation, timed).await?
     }
 
@@ -311,6 +364,13 @@ impl Context {
         let mut inner = (*self.inner).clone();
         change(&mut inner);
         Self { inner: Arc::new(inner), ..*self }
+    }
+}
+
+impl Inner {
+    fn lead(&mut self, agent: &AgentId) {
+        self.lineage = self.lineage.iter().chain([agent]).cloned().collect();
+        self.place = None;
     }
 }
 

@@ -9,6 +9,7 @@ mod clock;
 mod context;
 mod grants;
 mod ids;
+mod key;
 pub mod names;
 mod rt;
 mod tasks;

@@ -9,8 +9,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
     runtime::{Context, Runtime},
     storage::{
-        Append, Capability, Expect, Grant, KeyValue, Lease, Log, MemoryStore, Record, Scan, StorageRegistry,
-        Versioned,
+        Append, Capability, Expect, Fence, Grant, KeyValue, Lease, Log, MemoryStore, Record, Scan,
+        StorageRegistry, Versioned,
     },
     types::TenantId,
 };
@@ -202,6 +202,15 @@ impl Storage {
             Some(memory) => memory.append_now(ctx, append),
             None => self.0.log.append(ctx, append).await,
         }
+    }
+
+    /// Appends one record to the stream that has the name of its owner's lease.
+    pub(crate) async fn append_owned(&self, ctx: &Context, fence: &Fence, record: Bytes) -> Result<u64> {
+        if let Some(memory) = &self.0.memory {
+            return memory.append_owned_now(ctx, fence, record);
+        }
+        let append = Append { fence: Some(fence), records: vec![record], ..Append::to(&fence.lease) };
+        self.0.log.append(ctx, append).await
     }
 
     /// Appends one record when the store is one that never waits; `None` when it is not, and then nothing is written.

@@ -1,6 +1,6 @@
 //! `Lease`: time-bound ownership with a fencing token.
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -12,7 +12,7 @@ pub struct Grant {
     /// What is owned, and the token that later grants exceed.
     pub fence: Fence,
     /// Who owns it.
-    pub owner: String,
+    pub owner: Arc<str>,
     /// When it lapses unless renewed.
     pub expires: Timestamp,
 }

@@ -1,6 +1,6 @@
 //! `Log`: append records to a stream and read them from an offset.
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
     /// The name of the lease.
-    pub lease: String,
+    pub lease: Arc<str>,
     /// The token of the grant.
     pub token: u64,
 }

@@ -114,7 +114,8 @@ pub(super) async fn admitted(
     registry: &ToolRegistry,
     spec: &ToolSpec,
     arguments: &Value,
-    (id, key): (&str, &str),
+    id: &str,
+    key: impl Fn() -> String + Send,
     guards: Guards<'_>,
 ) -> Result<std::result::Result<Value, Refusal>> {
     if let Some(refusal) = ungranted(ctx, spec) {
@@ -125,7 +126,8 @@ pub(super) async fn admitted(
         Err(content) => return Ok(Err(Refusal::Arguments(content))),
     };
     if let Some(gate) = guards.gate {
-        let call = ProposedCall { spec, arguments: &arguments, key };
+        let key = key();
+        let call = ProposedCall { spec, arguments: &arguments, key: &key };
         match gate.pass(ctx, id, call).await? {
             Passed::Unchanged => {}
             Passed::Changed(changed) => arguments = changed,
@@ -140,7 +142,8 @@ pub(super) async fn admitted(
         return Ok(Ok(arguments));
     }
     let Some(approver) = guards.approver else { return Ok(Err(Refusal::Unasked)) };
-    let call = ProposedCall { spec, arguments: &arguments, key };
+    let key = key();
+    let call = ProposedCall { spec, arguments: &arguments, key: &key };
     match ctx.bound("tool.approve", approver.decide(ctx, call)).await?? {
         Decision::Approved => Ok(Ok(arguments)),
         Decision::Denied { reason } => Ok(Err(Refusal::Denied(reason))),

@@ -32,12 +32,12 @@ impl Bill {
         ctx: &Context,
         purse: Option<&Purse>,
         spec: &ToolSpec,
-        key: &str,
+        key: impl FnOnce() -> String + Send,
     ) -> Result<Option<Self>> {
         let (Some(purse), Some(cost)) = (purse, spec.cost) else { return Ok(None) };
         let payer = purse.agent.as_ref().map_or_else(|| ctx.clone(), |agent| ctx.with_agent(agent));
         let estimate = Estimate::new(format!("tool:{}", spec.name), 0).with_money(cost);
-        let decision = purse.budgets.reserve_as(&payer, ctx.now(), Some(key), estimate).await?;
+        let decision = purse.budgets.reserve_as(&payer, ctx.now(), Some(&key()), estimate).await?;
         Ok(Some(Self { ctx: ctx.clone(), reservation: Some(decision.granted()?), cost }))
     }
 

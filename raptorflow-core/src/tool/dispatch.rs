@@ -119,14 +119,14 @@ pub(crate) async fn call_tool(
     approver: &dyn Approver,
 ) -> Result<Called> {
     let tool = registry.get(name)?;
-    let key = ctx.idempotency_key().map_or_else(|| idempotency_key(ctx, name, 1), str::to_owned);
+    let key = || ctx.idempotency_key().map_or_else(|| ctx.key_of_call(name, 1), str::to_owned);
     let guards = Guards { approver: Some(approver), gate: None };
-    let admitted = admitted(ctx, registry, tool.spec(), arguments, (name, &key), guards).await?;
+    let admitted = admitted(ctx, registry, tool.spec(), arguments, name, key, guards).await?;
     let arguments = admitted.map_err(|refusal| {
         let err = refusal.error();
         if err.get("tool").is_some() { err } else { err.with("tool", name) }
     })?;
-    let bill = Bill::open(ctx, registry.purse(), tool.spec(), &key).await?;
+    let bill = Bill::open(ctx, registry.purse(), tool.spec(), key).await?;
     let ctx = ctx.with_timeout(tool.spec().timeout);
     let work = guarded(name, tool.call(&ctx, arguments));
     let value = ctx.bound(OPERATION, work).await.flatten();
@@ -211,6 +211,18 @@ pub(crate) fn dispatch_guarded<'a>(
     answers(ctx, registry, calls, config, Guards { approver: Some(approver), gate })
 }
 
+/// [`dispatch_guarded`] of one call that nothing stands beside.
+pub(crate) async fn dispatch_one(
+    ctx: &Context,
+    registry: &ToolRegistry,
+    call: &ToolCall,
+    config: &DispatchConfig,
+    approver: &dyn Approver,
+    gate: Option<&dyn Gate>,
+) -> Result<ToolResult> {
+    dispatch_as(ctx, registry, call, config, 1, Guards { approver: Some(approver), gate }).await
+}
+
 fn answers<'a>(
     ctx: &'a Context,
     registry: &'a ToolRegistry,
@@ -262,11 +274,11 @@ async fn dispatch_as(
     let answer = async {
         match registry.get(&call.name) {
             Ok(tool) => {
-                let (spec, key) = (tool.spec(), idempotency_key(ctx, &call.id, occurrence));
-                match admitted(ctx, registry, spec, &call.arguments, (&call.id, &key), guards).await? {
+                let (spec, key) = (tool.spec(), || ctx.key_of_call(&call.id, occurrence));
+                match admitted(ctx, registry, spec, &call.arguments, &call.id, key, guards).await? {
                     Ok(arguments) => {
-                        let limited = limited(ctx, spec, &key)?;
-                        let bill = Bill::open(ctx, registry.purse(), spec, &key).await?;
+                        let limited = limited(ctx, spec, &call.id, occurrence)?;
+                        let bill = Bill::open(ctx, registry.purse(), spec, key).await?;
                         cost = spec.cost;
                         let work = guarded(&call.name, tool.call(&limited, arguments));
                         let answer = settled(ctx, spec, config, limited.bound(OPERATION, work)).await;
@@ -289,26 +301,14 @@ async fn dispatch_as(
 }
 
 /// The context of one call; refuses one whose time is over, since a tool's first step may already act.
-fn limited(ctx: &Context, spec: &ToolSpec, key: &str) -> Result<Context> {
+fn limited(ctx: &Context, spec: &ToolSpec, id: &str, occurrence: u32) -> Result<Context> {
     if ctx.cancel().is_cancelled() {
         return Err(Error::new(ErrorKind::Cancelled, OPERATION, "the run was cancelled"));
     }
     if ctx.is_overdue() {
         return Err(Error::new(ErrorKind::Timeout, OPERATION, "the deadline passed"));
     }
-    Ok(ctx.with_idempotency_key(key).with_timeout(spec.timeout))
-}
-
-fn idempotency_key(ctx: &Context, id: &str, occurrence: u32) -> String {
-    let mut key = match ctx.idempotency_key() {
-        Some(outer) => format!("{outer}/tool/{id}"),
-        None if ctx.path().is_empty() => format!("{}/tool/{id}", ctx.run_id()),
-        None => format!("{}/{}/tool/{id}", ctx.run_id(), ctx.path()),
-    };
-    if occurrence > 1 {
-        key.push_str(&format!("#{occurrence}"));
-    }
-    key
+    Ok(ctx.with_call(id, occurrence, spec.timeout))
 }
 
 /// The tool's value, or what to tell the model; an error ends the run.

@@ -65,7 +65,7 @@ pub use builtin::{BuiltinTools, Calculator, Clock, Search, SearchHit, SearchQuer
 pub use builtin::{DatabaseQuery, QueryConfig};
 #[cfg(feature = "http")]
 pub use builtin::{SearchBackend, Tavily};
-pub(crate) use dispatch::{Called, call_tool, dispatch_guarded};
+pub(crate) use dispatch::{Called, call_tool, dispatch_guarded, dispatch_one};
 pub use dispatch::{DispatchConfig, dispatch, dispatch_all, dispatch_approved, dispatch_stream};
 pub(crate) use function::panic_message;
 pub use function::{FunctionTool, IntoToolResult};

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
     time::Duration,
 };
 
@@ -33,8 +33,17 @@ const MAX_LISTED: usize = 20;
 /// assert_eq!(tools.get("serch").unwrap_err().get("nearest"), Some("search"));
 /// # Ok::<(), raptorflow_core::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ToolRegistry(Arc<Inner>);
+
+/// What every empty registry shares: most agents of a host with many have no tools of their own.
+static EMPTY: LazyLock<Arc<Inner>> = LazyLock::new(Arc::default);
+
+impl Default for ToolRegistry {
+    fn default() -> Self {
+        Self(Arc::clone(&EMPTY))
+    }
+}
 
 #[derive(Clone, Debug, Default)]
 struct Inner {

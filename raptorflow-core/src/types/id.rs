@@ -1,6 +1,11 @@
 //! Newtype ids: time-ordered ones for runs and events, checked names for agents and tenants.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{
+    borrow::Borrow,
+    fmt,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -154,10 +159,13 @@ impl AgentId {
     }
 }
 
+/// Every context begins with it.
+static DEFAULT_TENANT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("default"));
+
 impl Default for TenantId {
     /// The tenant of a program that has only one.
     fn default() -> Self {
-        Self(Arc::from("default"))
+        Self(Arc::clone(&DEFAULT_TENANT))
     }
 }
 

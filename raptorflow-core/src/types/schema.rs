@@ -104,6 +104,10 @@ impl Schema {
             Ok(validator) => validator,
             Err(reason) => return vec![Diagnostic::error("invalid_schema", reason)],
         };
+        // The list of problems costs allocations also when it is empty.
+        if validator.is_valid(value) {
+            return Vec::new();
+        }
         validator
             .iter_errors(value)
             .take(MAX_PROBLEMS)

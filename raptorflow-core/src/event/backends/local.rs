@@ -11,8 +11,8 @@ use futures_util::future::join_all;
 use crate::{
     error::Result,
     event::{
-        Batch, BusConfig, BusStats, Event, EventBus, Feed, Filter, History, Lag, Offer, Publishing, Received,
-        Room, Subscription,
+        Batch, BusConfig, BusStats, Draft, Event, EventBus, Feed, Filter, History, Lag, Offer, Publishing,
+        Received, Room, Subscription,
     },
     runtime::Context,
     types::{RunId, Timestamp},
@@ -35,12 +35,44 @@ pub struct LocalBus {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    ring: VecDeque<Arc<Event>>,
+    ring: VecDeque<Kept>,
     listeners: Vec<Listener>,
     by_run: HashMap<RunId, Vec<Listener>>,
     opened: u64,
     delivered: u64,
     dropped: u64,
+}
+
+/// An event of the history, which is built when it is read for the first time.
+#[derive(Debug)]
+enum Kept {
+    Event(Arc<Event>),
+    Draft(Draft),
+}
+
+impl Kept {
+    fn time(&self) -> Timestamp {
+        match self {
+            Self::Event(event) => event.time,
+            Self::Draft(draft) => draft.time,
+        }
+    }
+
+    /// The event, where a filter lets it through; what it does not let through stays a draft.
+    fn matching(&mut self, sequence: u64, filter: &Filter) -> Option<Arc<Event>> {
+        match self {
+            Self::Event(event) => filter.matches(event).then(|| Arc::clone(event)),
+            Self::Draft(draft) => {
+                let event = Event { sequence, ..draft.clone().into_event() };
+                if !filter.matches(&event) {
+                    return None;
+                }
+                let event = Arc::new(event);
+                *self = Self::Event(Arc::clone(&event));
+                Some(event)
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -109,6 +141,37 @@ impl LocalBus {
     }
 }
 
+impl LocalBus {
+    /// Publishes drafts together; see [`EventBus::publish`].
+    pub(in crate::event) fn tell<'a, const N: usize>(
+        &'a self,
+        ctx: &'a Context,
+        drafts: [Draft; N],
+    ) -> Publishing<'a> {
+        let mut rest = Rest::default();
+        let mut state = self.lock();
+        let expires = (state.next + N as u64) / EXPIRE_EVERY > state.next / EXPIRE_EVERY;
+        let forgotten = drafts.map(|draft| state.note(draft, self.config.history, &mut rest));
+        if expires {
+            state.expire(self.horizon(ctx));
+        }
+        // What they hold is freed outside the lock.
+        drop(state);
+        drop(forgotten);
+        self.told(ctx, rest)
+    }
+
+    /// Wakes who was told, and waits for room where subscriptions are full.
+    fn told<'a>(&'a self, ctx: &'a Context, rest: Rest) -> Publishing<'a> {
+        rest.wakers.into_iter().for_each(Waker::wake);
+        if rest.rooms.is_empty() {
+            Publishing::done(Ok(()))
+        } else {
+            Publishing::wait(self.wait(ctx, rest.rooms))
+        }
+    }
+}
+
 impl EventBus for LocalBus {
     fn publish<'a>(&'a self, ctx: &'a Context, events: Batch) -> Publishing<'a> {
         let mut rest = Rest::default();
@@ -131,12 +194,7 @@ impl EventBus for LocalBus {
                 drop(forgotten);
             }
         }
-        rest.wakers.into_iter().for_each(Waker::wake);
-        if rest.rooms.is_empty() {
-            Publishing::done(Ok(()))
-        } else {
-            Publishing::wait(self.wait(ctx, rest.rooms))
-        }
+        self.told(ctx, rest)
     }
 
     fn subscribe(&self, filter: Filter, capacity: usize, lag: Lag) -> Result<Subscription> {
@@ -155,7 +213,8 @@ impl EventBus for LocalBus {
         state.expire(self.horizon(ctx));
         let gone = state.first().saturating_sub(from);
         let missed = (gone > 0).then_some(Received::Missed(gone));
-        let events = state.since(from).filter(|event| filter.matches(event)).cloned().map(Received::Event);
+        let events =
+            state.since(from).filter_map(|(at, kept)| kept.matching(at, &filter)).map(Received::Event);
         let replay = missed.into_iter().chain(events).collect();
         // One lock over both, so that nothing falls between the history and what comes live.
         self.open(&mut state, replay, filter, capacity, lag)
@@ -166,8 +225,9 @@ impl EventBus for LocalBus {
         let limit = if query.limit == 0 { usize::MAX } else { query.limit };
         let mut state = self.lock();
         state.expire(horizon);
-        let wanted = |event: &&Arc<Event>| event.time >= horizon && query.filter.matches(event);
-        let mut events: Vec<_> = state.since(query.from).rev().filter(wanted).take(limit).cloned().collect();
+        let recent = state.since(query.from).rev().filter(|(_, kept)| kept.time() >= horizon);
+        let wanted = recent.filter_map(|(at, kept)| kept.matching(at, &query.filter));
+        let mut events: Vec<_> = wanted.take(limit).collect();
         events.reverse();
         events
     }
@@ -186,9 +246,8 @@ impl EventBus for LocalBus {
 
 impl State {
     /// Stores and delivers one event; returns the one that made room for it.
-    fn append(&mut self, mut event: Event, history: usize, rest: &mut Rest) -> Option<Arc<Event>> {
+    fn append(&mut self, mut event: Event, history: usize, rest: &mut Rest) -> Option<Kept> {
         event.sequence = self.next;
-        self.next += 1;
         let event = Arc::new(event);
         if !self.listeners.is_empty() {
             deliver(&mut self.listeners, &event, &mut self.delivered, &mut self.dropped, rest);
@@ -198,9 +257,22 @@ impl State {
         {
             deliver(listeners, &event, &mut self.delivered, &mut self.dropped, rest);
         }
+        self.keep(Kept::Event(event), history)
+    }
+
+    /// [`State::append`] of a draft, which is built now only if somebody listens.
+    fn note(&mut self, draft: Draft, history: usize, rest: &mut Rest) -> Option<Kept> {
+        if self.listeners.is_empty() && (self.by_run.is_empty() || !self.by_run.contains_key(&draft.run)) {
+            return self.keep(Kept::Draft(draft), history);
+        }
+        self.append(draft.into_event(), history, rest)
+    }
+
+    fn keep(&mut self, kept: Kept, history: usize) -> Option<Kept> {
+        self.next += 1;
         let forgotten = if self.ring.len() >= history { self.ring.pop_front() } else { None };
         if history > 0 {
-            self.ring.push_back(event);
+            self.ring.push_back(kept);
         }
         forgotten
     }
@@ -211,13 +283,15 @@ impl State {
     }
 
     /// Kept events from a sequence on; the ring has no gaps, so its place is known.
-    fn since(&self, from: u64) -> impl DoubleEndedIterator<Item = &Arc<Event>> {
-        let skip = usize::try_from(from.saturating_sub(self.first())).unwrap_or(usize::MAX);
-        self.ring.range(skip.min(self.ring.len())..)
+    fn since(&mut self, from: u64) -> impl DoubleEndedIterator<Item = (u64, &mut Kept)> {
+        let first = self.first();
+        let skip = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX).min(self.ring.len());
+        let kept = self.ring.range_mut(skip..).enumerate();
+        kept.map(move |(place, kept)| (first + (skip + place) as u64, kept))
     }
 
     fn expire(&mut self, horizon: Timestamp) {
-        while self.ring.front().is_some_and(|event| event.time < horizon) {
+        while self.ring.front().is_some_and(|kept| kept.time() < horizon) {
             self.ring.pop_front();
         }
     }
@@ -276,7 +350,12 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::{error::ErrorKind, event::EventKind, runtime::Runtime};
+    use crate::{
+        error::ErrorKind,
+        event::{EventKind, Told},
+        runtime::Runtime,
+        types::AgentId,
+    };
 
     fn setup() -> (Context, LocalBus) {
         (
@@ -363,5 +442,51 @@ mod tests {
         let mut subscription = bus.subscribe(Filter::default(), 1, Lag::Fail).unwrap();
         drop(bus);
         assert_eq!(subscription.recv().await.unwrap(), None);
+    }
+
+    fn draft(ctx: &Context, told: Told) -> Draft {
+        let agent = AgentId::new("writer").unwrap();
+        let mut draft = Draft::new(ctx, EventKind::CapabilityExecuted, &agent, Some(&"press".into()));
+        draft.told = told;
+        draft
+    }
+
+    #[tokio::test]
+    async fn a_draft_is_the_same_event_for_who_listens_and_for_who_looks_back() {
+        let (ctx, bus) = setup();
+        publish(&bus, &ctx, 1);
+        let mut live = bus.subscribe(Filter::default(), 8, Lag::Fail).unwrap();
+        let model = Told::Model { name: "scripted:x".into(), tokens: 7 };
+        bus.tell(&ctx, [draft(&ctx, model.clone())]).await.unwrap();
+        let Some(Received::Event(event)) = live.try_recv().unwrap() else { panic!("no event") };
+        assert_eq!((event.sequence, event.run, event.tenant.as_str()), (1, Some(ctx.run_id()), "default"));
+        assert_eq!(event.data, serde_json::json!({ "model": "scripted:x", "tokens": 7 }));
+        assert_eq!(
+            (event.agent.as_ref().unwrap().as_str(), event.domain.as_deref()),
+            ("writer", Some("press"))
+        );
+        drop(live);
+        bus.tell(&ctx, [draft(&ctx, model), draft(&ctx, Told::Tool { name: "add".into() })]).await.unwrap();
+        let all = bus.history(&ctx, &History::default());
+        let sequences: Vec<_> = all.iter().map(|event| event.sequence).collect();
+        assert_eq!(sequences, [0, 1, 2, 3]);
+        assert_eq!((&all[2].data, &all[2].channel), (&event.data, &event.channel));
+        assert_eq!(all[3].data, serde_json::json!({ "tool": "add" }));
+        assert_ne!(all[2].id, all[3].id);
+        let again = bus.history(&ctx, &History::default());
+        assert!(all.iter().zip(&again).all(|(first, second)| Arc::ptr_eq(first, second)));
+    }
+
+    #[tokio::test]
+    async fn a_late_subscriber_gets_the_drafts_that_its_filter_lets_through() {
+        let (ctx, bus) = setup();
+        let other = Context::new(ctx.runtime());
+        bus.tell(&ctx, [draft(&ctx, Told::Nothing), draft(&other, Told::Nothing)]).await.unwrap();
+        let filter = Filter { run: Some(other.run_id()), ..Filter::default() };
+        let mut late = bus.subscribe_from(&ctx, 0, filter, 8, Lag::Fail).unwrap();
+        assert_eq!(sequences(&mut late), [1]);
+        bus.tell(&ctx, [draft(&other, Told::Nothing), draft(&ctx, Told::Nothing)]).await.unwrap();
+        assert_eq!(sequences(&mut late), [2]);
+        assert_eq!((bus.stats().published, bus.stats().delivered, bus.stats().retained), (4, 1, 4));
     }
 }

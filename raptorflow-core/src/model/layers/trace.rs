@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, future::BoxFuture};
 use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
@@ -60,7 +60,18 @@ impl ChatModel for Traced {
         self.0.info()
     }
 
-    async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
+    // Not an `async fn`: a call that nobody watches is the inner one, without a future around it.
+    fn stream<'a, 'b, 'c, 'call>(
+        &'a self,
+        ctx: &'b Context,
+        request: &'c ChatRequest,
+    ) -> BoxFuture<'call, Result<ChatStream>>
+    where
+        'a: 'call,
+        'b: 'call,
+        'c: 'call,
+        Self: 'call,
+    {
         let full: &str = &self.info().name;
         let (provider, name) = full.split_once(':').unwrap_or(("", full));
         let span = tracing::info_span!(
@@ -78,17 +89,19 @@ impl ChatModel for Traced {
             duration_ms = Empty,
         );
         if span.is_disabled() {
-            return self.0.stream(ctx, request).await;
+            return self.0.begin(ctx, request);
         }
-        let clock = Arc::clone(ctx.runtime().clock());
-        let mut call = Call { start: clock.elapsed(), clock, span, usage: None, over: false };
-        match self.0.stream(ctx, request).instrument(call.span.clone()).await {
-            Ok(parts) => Ok(Box::pin(Watched { parts, call })),
-            Err(err) => {
-                call.fail(&err);
-                Err(err)
+        Box::pin(async move {
+            let clock = Arc::clone(ctx.runtime().clock());
+            let mut call = Call { start: clock.elapsed(), clock, span, usage: None, over: false };
+            match self.0.stream(ctx, request).instrument(call.span.clone()).await {
+                Ok(parts) => Ok(Box::pin(Watched { parts, call }) as ChatStream),
+                Err(err) => {
+                    call.fail(&err);
+                    Err(err)
+                }
             }
-        }
+        })
     }
 }
 

@@ -25,24 +25,31 @@ use crate::{
 ///
 /// Nothing waits: every call is a short critical section of one lock, so a future of it is done at its first poll.
 #[derive(Clone, Default)]
-pub struct MemoryStore(Arc<Mutex<HashMap<TenantId, Tenant>>>);
+pub struct MemoryStore(Arc<Mutex<BTreeMap<TenantId, Tenant>>>);
 
 #[derive(Default)]
 struct Tenant {
     keys: BTreeMap<Box<str>, Versioned>,
     /// The newest version that a removed key had: a key made later starts above it.
     version_floor: u64,
-    streams: HashMap<Arc<str>, Vec<Bytes>>,
-    /// The names of `streams` in byte order: an append finds its stream by hash, a listing by order.
-    names: BTreeSet<Arc<str>>,
-    leases: HashMap<Box<str>, Held>,
+    /// Streams and leases: a run's have one name, and an append finds both at once.
+    named: HashMap<Arc<str>, Named>,
+    /// The names of streams in byte order: an append finds its stream by hash, a listing by order.
+    streams: BTreeSet<Arc<str>>,
     /// The newest token that a released lease had: a later grant of any name starts above it.
     token_floor: u64,
 }
 
+#[derive(Default)]
+struct Named {
+    /// None where there is no stream.
+    records: Vec<Bytes>,
+    held: Option<Held>,
+}
+
 struct Held {
     token: u64,
-    owner: Box<str>,
+    owner: Arc<str>,
     expires: Timestamp,
 }
 
@@ -68,14 +75,35 @@ impl MemoryStore {
         record: Bytes,
     ) -> Result<u64> {
         check_name("storage.append", "stream", stream)?;
-        self.write(ctx, |tenant| match tenant.streams.get_mut(stream) {
-            Some(records) => {
+        self.write(ctx, |tenant| match tenant.named.get_mut(stream) {
+            Some(Named { records, .. }) if !records.is_empty() => {
                 check_length("storage.append", stream, Some(expected), records.len() as u64)?;
                 records.push(record);
                 Ok(records.len() as u64)
             }
-            None => {
+            _ => {
                 let append = Append { expected: Some(expected), records: vec![record], ..Append::to(stream) };
+                tenant.append(append)
+            }
+        })
+    }
+
+    /// [`Log::append`] of one record to the stream that has the name of its owner's lease, without a list.
+    pub(in crate::storage) fn append_owned_now(
+        &self,
+        ctx: &Context,
+        fence: &Fence,
+        record: Bytes,
+    ) -> Result<u64> {
+        check_name("storage.append", "stream", &fence.lease)?;
+        self.write(ctx, |tenant| match tenant.named.get_mut(&*fence.lease) {
+            Some(named) if !named.records.is_empty() => {
+                check_fence("storage.append", fence, token(Some(named)))?;
+                named.records.push(record);
+                Ok(named.records.len() as u64)
+            }
+            _ => {
+                let append = Append { fence: Some(fence), records: vec![record], ..Append::to(&fence.lease) };
                 tenant.append(append)
             }
         })
@@ -93,12 +121,7 @@ impl MemoryStore {
         check_name("storage.acquire", "owner", owner)?;
         let now = ctx.now();
         let expires = now.plus(ttl);
-        let token = self.write(ctx, |tenant| tenant.acquire(name, owner, now, expires));
-        Ok(token.map(|token| Grant {
-            fence: Fence { lease: name.to_owned(), token },
-            owner: owner.to_owned(),
-            expires,
-        }))
+        Ok(self.write(ctx, |tenant| tenant.acquire(name, owner, now, expires)))
     }
 
     /// [`Lease::release`] without a boxed future.
@@ -107,7 +130,7 @@ impl MemoryStore {
     }
 
     // A std mutex: no await happens while it is held. Every change is complete before a panic could come.
-    fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, Tenant>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TenantId, Tenant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -154,21 +177,35 @@ impl Tenant {
     }
 
     fn append(&mut self, append: Append<'_>) -> Result<u64> {
-        if let Some(fence) = append.fence {
-            let newest = self.leases.get(fence.lease.as_str()).map(|held| held.token);
-            check_fence("storage.append", fence, newest)?;
+        const OPERATION: &str = "storage.append";
+        let Self { named, streams, .. } = self;
+        let Append { stream, expected, fence, mut records } = append;
+        // A run's lease has the name of its stream, and is found with it.
+        let apart = fence.filter(|fence| *fence.lease != *stream);
+        if let Some(fence) = apart {
+            check_fence(OPERATION, fence, token(named.get(&*fence.lease)))?;
         }
-        if let Some(records) = self.streams.get_mut(append.stream) {
-            check_length("storage.append", append.stream, append.expected, records.len() as u64)?;
-            records.extend(append.records);
-            return Ok(records.len() as u64);
+        let found = named.get_mut(stream);
+        if let (Some(fence), None) = (fence, apart) {
+            check_fence(OPERATION, fence, token(found.as_deref()))?;
         }
-        check_length("storage.append", append.stream, append.expected, 0)?;
-        let length = append.records.len() as u64;
+        let known = found.as_ref().map_or(0, |named| named.records.len() as u64);
+        check_length(OPERATION, stream, expected, known)?;
+        let length = known + records.len() as u64;
+        if known > 0 {
+            found.into_iter().for_each(|named| named.records.append(&mut records));
+            return Ok(length);
+        }
         if length > 0 {
-            let name: Arc<str> = Arc::from(append.stream);
-            self.names.insert(Arc::clone(&name));
-            self.streams.insert(name, append.records);
+            let name = match fence {
+                Some(fence) if apart.is_none() => Arc::clone(&fence.lease),
+                _ => Arc::from(stream),
+            };
+            streams.insert(Arc::clone(&name));
+            match found {
+                Some(named) => named.records = records,
+                None => drop(named.insert(name, Named { records, held: None })),
+            }
         }
         Ok(length)
     }
@@ -180,11 +217,12 @@ impl Tenant {
     /// Forgets everything but what versions and tokens grow from.
     fn erase(&mut self) -> Erased {
         let version = self.keys.values().map(|entry| entry.version).max();
-        let token = self.leases.values().map(|held| held.token).max();
+        let leases = || self.named.values().filter_map(|named| named.held.as_ref());
+        let token = leases().map(|held| held.token).max();
         let erased = Erased {
             keys: self.keys.len() as u64,
             streams: self.streams.len() as u64,
-            leases: self.leases.len() as u64,
+            leases: leases().count() as u64,
         };
         *self = Self {
             version_floor: self.version_floor.max(version.unwrap_or(0)),
@@ -194,36 +232,65 @@ impl Tenant {
         erased
     }
 
-    fn acquire(&mut self, name: &str, owner: &str, now: Timestamp, expires: Timestamp) -> Option<u64> {
-        if let Some(held) = self.leases.get_mut(name) {
-            if held.expires > now && *held.owner != *owner {
-                return None;
+    fn acquire(&mut self, name: &str, owner: &str, now: Timestamp, expires: Timestamp) -> Option<Grant> {
+        let (lease, known) = match self.named.get_key_value(name) {
+            Some((lease, Named { held: Some(held), .. })) => {
+                if held.expires > now && *held.owner != *owner {
+                    return None;
+                }
+                (Arc::clone(lease), held.token)
             }
-            held.token += 1;
-            held.owner = Box::from(owner);
-            held.expires = expires;
-            return Some(held.token);
-        }
-        let token = self.token_floor + 1;
-        self.leases.insert(Box::from(name), Held { token, owner: Box::from(owner), expires });
-        Some(token)
+            Some((lease, Named { held: None, .. })) => (Arc::clone(lease), self.token_floor),
+            None => (Arc::from(name), self.token_floor),
+        };
+        let (token, owner) = (known + 1, Arc::<str>::from(owner));
+        let held = Held { token, owner: Arc::clone(&owner), expires };
+        self.named.entry(Arc::clone(&lease)).or_default().held = Some(held);
+        Some(Grant { fence: Fence { lease, token }, owner, expires })
     }
 
     fn renew(&mut self, fence: &Fence, expires: Timestamp) -> Result<()> {
-        let held = self.leases.get_mut(fence.lease.as_str());
-        check_fence("storage.renew", fence, held.as_ref().map(|held| held.token))?;
-        if let Some(held) = held {
+        let named = self.named.get_mut(&*fence.lease);
+        check_fence("storage.renew", fence, token(named.as_deref()))?;
+        if let Some(held) = named.and_then(|named| named.held.as_mut()) {
             held.expires = expires;
         }
         Ok(())
     }
 
     fn release(&mut self, fence: &Fence) {
-        if self.leases.get(fence.lease.as_str()).is_some_and(|held| held.token == fence.token) {
-            self.leases.remove(fence.lease.as_str());
-            self.token_floor = self.token_floor.max(fence.token);
+        let Some(named) = self.named.get_mut(&*fence.lease) else { return };
+        if named.held.take_if(|held| held.token == fence.token).is_none() {
+            return;
         }
+        if named.records.is_empty() {
+            self.named.remove(&*fence.lease);
+        }
+        self.token_floor = self.token_floor.max(fence.token);
     }
+
+    /// Forgets a stream, and says whether there was one.
+    fn remove(&mut self, stream: &str) -> bool {
+        if !self.streams.remove(stream) {
+            return false;
+        }
+        if let Some(named) = self.named.get_mut(stream) {
+            named.records = Vec::new();
+            if named.held.is_none() {
+                self.named.remove(stream);
+            }
+        }
+        true
+    }
+
+    fn records(&self, stream: &str) -> &[Bytes] {
+        self.named.get(stream).map_or(&[][..], |named| &named.records)
+    }
+}
+
+/// The token of whoever holds it.
+fn token(named: Option<&Named>) -> Option<u64> {
+    named?.held.as_ref().map(|held| held.token)
 }
 
 #[async_trait]
@@ -270,7 +337,7 @@ impl Log for MemoryStore {
     async fn read(&self, ctx: &Context, stream: &str, from: u64, limit: usize) -> Result<Vec<Record>> {
         check_name("storage.read", "stream", stream)?;
         Ok(self.read(ctx, |tenant| {
-            let records = tenant.streams.get(stream).map_or(&[][..], Vec::as_slice);
+            let records = tenant.records(stream);
             let rest = usize::try_from(from).ok().and_then(|from| records.get(from..)).unwrap_or_default();
             // The data leads: the numbers behind the largest offset must not be counted.
             let record = |(data, sequence): (&Bytes, u64)| Record { sequence, data: data.clone() };
@@ -280,7 +347,7 @@ impl Log for MemoryStore {
 
     async fn length(&self, ctx: &Context, stream: &str) -> Result<u64> {
         check_name("storage.length", "stream", stream)?;
-        Ok(self.read(ctx, |tenant| tenant.streams.get(stream).map_or(0, |records| records.len() as u64)))
+        Ok(self.read(ctx, |tenant| tenant.records(stream).len() as u64))
     }
 
     async fn streams(
@@ -293,7 +360,7 @@ impl Log for MemoryStore {
         let start = scan_start(prefix, after);
         Ok(self.read(ctx, |tenant| {
             tenant
-                .names
+                .streams
                 .range::<str, _>((start, Bound::Unbounded))
                 .take_while(|name| name.starts_with(prefix))
                 .take(limit)
@@ -304,24 +371,13 @@ impl Log for MemoryStore {
 
     async fn remove(&self, ctx: &Context, stream: &str) -> Result<bool> {
         check_name("storage.remove", "stream", stream)?;
-        Ok(self.write(ctx, |tenant| {
-            tenant.names.remove(stream);
-            tenant.streams.remove(stream).is_some()
-        }))
+        Ok(self.write(ctx, |tenant| tenant.remove(stream)))
     }
 
     async fn tenants(&self, _ctx: &Context, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantId>> {
-        let mut names: Vec<TenantId> = {
-            let tenants = self.lock();
-            let held = tenants.iter().filter(|(_, tenant)| !tenant.is_empty());
-            held.map(|(name, _)| name)
-                .filter(|name| after.is_none_or(|after| *name > after))
-                .cloned()
-                .collect()
-        };
-        names.sort_unstable();
-        names.truncate(limit);
-        Ok(names)
+        let tenants = self.lock();
+        let held = tenants.iter().filter(|(_, tenant)| !tenant.is_empty()).map(|(name, _)| name);
+        Ok(held.filter(|name| after.is_none_or(|after| *name > after)).take(limit).cloned().collect())
     }
 
     async fn erase(&self, ctx: &Context) -> Result<Erased> {

@@ -313,7 +313,7 @@ fn steps(jobs: &[Job]) -> Vec<Step<'_>> {
                 steps.push(Step {
                     numbers: [expected.map_or(-1, signed), 0, token, many],
                     records,
-                    checked: fence.as_ref().map(|fence| fence.lease.as_str()),
+                    checked: fence.as_ref().map(|fence| &*fence.lease),
                     ..step(APPEND, stream)
                 });
             }

@@ -245,12 +245,13 @@ impl Lease for PostgresStore {
         const OPERATION: &str = "storage.acquire";
         check_name(OPERATION, "lease", name)?;
         check_name(OPERATION, "owner", owner)?;
+        let (lease, held_by) = (Arc::from(name), Arc::from(owner));
         let (name, owner) = (name.to_owned(), owner.to_owned());
-        let write = Write::Acquire { name: name.clone(), owner: owner.clone(), expires: expiry(ctx, ttl) };
+        let write = Write::Acquire { name, owner, expires: expiry(ctx, ttl) };
         let answer = self.writer.submit(ctx, OPERATION, write).await?;
         Ok((answer.status == Status::Done).then_some(Grant {
-            fence: Fence { lease: name, token: answer.number() },
-            owner,
+            fence: Fence { lease, token: answer.number() },
+            owner: held_by,
             expires: answer.expires,
         }))
     }

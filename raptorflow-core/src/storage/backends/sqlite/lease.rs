@@ -53,7 +53,7 @@ impl Tables<'_> {
 
     pub(super) fn renew(&mut self, tenant: &TenantId, fence: &Fence, expires: Timestamp) -> Result<()> {
         const OPERATION: &str = "storage.renew";
-        let name = fence.lease.as_str();
+        let name = &*fence.lease;
         let held = self.held(OPERATION, tenant, name)?;
         check_fence(OPERATION, fence, held.as_ref().map(|held| unsigned(held.token)))?;
         let Some(held) = held else { return Ok(()) };
@@ -67,7 +67,7 @@ impl Tables<'_> {
 
     pub(super) fn release(&mut self, tenant: &TenantId, fence: &Fence) -> Result<()> {
         const OPERATION: &str = "storage.release";
-        let name = fence.lease.as_str();
+        let name = &*fence.lease;
         let Some(held) = self.held(OPERATION, tenant, name)? else { return Ok(()) };
         if held.token != signed(fence.token) {
             return Ok(());

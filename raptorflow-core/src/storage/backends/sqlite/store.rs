@@ -204,7 +204,7 @@ impl Lease for SqliteStore {
         check_name(OPERATION, "lease", name)?;
         check_name(OPERATION, "owner", owner)?;
         let (tenant, clock) = (ctx.tenant().clone(), Arc::clone(ctx.runtime().clock()));
-        let (name, owner) = (name.to_owned(), owner.to_owned());
+        let (name, owner) = (Arc::<str>::from(name), Arc::<str>::from(owner));
         let work = move |tables: &mut Tables<'_>| {
             // Read when it is this write's turn: it may have waited.
             let now = clock.now();

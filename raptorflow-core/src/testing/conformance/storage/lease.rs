@@ -45,7 +45,7 @@ pub(super) async fn granted(ctx: &Context, storage: &Storage, owner: &str) -> Re
 async fn a_free_lease_is_granted_and_a_second_owner_gets_none(subject: StorageSubject) -> Result<()> {
     let (ctx, storage) = subject.open().await?;
     let grant = granted(&ctx, &storage, "one").await?;
-    assert_eq!((grant.fence.lease.as_str(), grant.owner.as_str()), ("lease", "one"));
+    assert_eq!((&*grant.fence.lease, &*grant.owner), ("lease", "one"));
     assert_eq!(grant.expires, ctx.now().plus(TTL));
     assert_ne!(grant.fence.token, 0);
     assert_eq!(acquire(&ctx, &storage, "two").await?, None);
@@ -86,7 +86,7 @@ async fn a_lapsed_lease_is_granted_to_the_next_who_asks(subject: StorageSubject)
     granted(&ctx, &storage, "one").await?;
     subject.clock.advance(TTL);
     let grant = granted(&ctx, &storage, "two").await?;
-    assert_eq!(grant.owner, "two");
+    assert_eq!(&*grant.owner, "two");
     assert_eq!(acquire(&ctx, &storage, "one").await?, None);
     Ok(())
 }

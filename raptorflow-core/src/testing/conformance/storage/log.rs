@@ -132,7 +132,7 @@ async fn append_under_a_fence_that_was_released_is_conflict_and_writes_nothing(
     let grant = granted(&ctx, &storage, "owner").await?;
     storage.release(&ctx, &grant).await?;
     assert_refused(append_under(&ctx, &storage, &grant.fence).await, ErrorKind::Conflict);
-    let unknown = Fence { lease: "unknown".to_owned(), token: 1 };
+    let unknown = Fence { lease: "unknown".into(), token: 1 };
     assert_refused(append_under(&ctx, &storage, &unknown).await, ErrorKind::Conflict);
     assert_eq!(storage.length(&ctx, "stream").await?, 0);
     Ok(())

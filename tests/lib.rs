@@ -40,6 +40,8 @@ mod prose {
     mod skills {}
     #[doc = include_str!("../docs/guide/workflows.md")]
     mod workflows {}
+    #[doc = include_str!("../docs/guide/patterns.md")]
+    mod patterns {}
     #[doc = include_str!("../docs/guide/memory.md")]
     mod memory {}
     #[doc = include_str!("../docs/guide/budgets.md")]

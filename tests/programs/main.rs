@@ -8,3 +8,4 @@ mod build;
 mod council;
 mod inspect;
 mod mcp;
+mod patterns;

@@ -218,8 +218,13 @@ impl AgentSpec {
     /// # Errors
     /// `InvalidInput` when the name does not fit; see [`AgentId::new`].
     pub fn new(name: impl Into<Arc<str>>) -> Result<Self> {
-        Ok(Self {
-            name: AgentId::new(name)?,
+        AgentId::new(name).map(Self::of)
+    }
+
+    /// An agent with a name that was checked and nothing else.
+    pub(crate) fn of(name: AgentId) -> Self {
+        Self {
+            name,
             title: Arc::default(),
             domain: None,
             kind: AgentKind::default(),
@@ -240,7 +245,7 @@ impl AgentSpec {
             limits: Limits::default(),
             routing: Routing::default(),
             capabilities: Vec::new(),
-        })
+        }
     }
 
     /// Its name for people.

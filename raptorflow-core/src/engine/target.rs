@@ -1,6 +1,10 @@
 //! `Target`: what an engine is asked to run.
 
-use crate::{agent::Agent, types::AgentId, workflow::Workflow};
+use crate::{
+    agent::Agent,
+    types::AgentId,
+    workflow::{Pattern, PatternBuilder, PatternKind, Workflow},
+};
 
 /// What is to run: the name of something that the engine knows, or an agent or workflow itself.
 ///
@@ -71,5 +75,24 @@ impl From<Workflow> for Target {
 impl From<&Workflow> for Target {
     fn from(workflow: &Workflow) -> Self {
         workflow.clone().into()
+    }
+}
+
+impl From<Pattern> for Target {
+    fn from(pattern: Pattern) -> Self {
+        Self::Agent(pattern.into())
+    }
+}
+
+impl From<&Pattern> for Target {
+    fn from(pattern: &Pattern) -> Self {
+        pattern.clone().into()
+    }
+}
+
+impl<K: Into<PatternKind>> From<PatternBuilder<K>> for Target {
+    /// A pattern that is wrong tells it when it runs.
+    fn from(pattern: PatternBuilder<K>) -> Self {
+        Self::Agent(pattern.into())
     }
 }

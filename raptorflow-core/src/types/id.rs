@@ -157,6 +157,12 @@ impl AgentId {
     pub(crate) fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
     }
+
+    /// The name of something that nobody named: the word for its kind, and digits that tell it apart.
+    pub(crate) fn of_kind(kind: &'static str, digits: &str) -> Self {
+        let digits: String = digits.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
+        Self(format!("{kind}-{digits}").into())
+    }
 }
 
 /// Every context begins with it.

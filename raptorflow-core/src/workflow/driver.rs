@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, poll, stream::FuturesUnordered};
+use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::{
@@ -35,7 +36,7 @@ pub(super) async fn run(workflow: &Workflow, session: &Session, input: &AgentInp
         let message = "the workflow is a step of itself";
         return Err(Error::new(ErrorKind::InvalidInput, "workflow.run", message).with("workflow", name));
     }
-    define(workflow, session).await?;
+    define(workflow.definition(), session).await?;
     let session = session.with_context(session.ctx().with_agent(name));
     // What was done before a restart counts, so that a restart is not a way to have the whole time again.
     let worked = session.journal().worked(session.ctx().path());
@@ -57,13 +58,12 @@ pub(super) async fn run(workflow: &Workflow, session: &Session, input: &AgentInp
 }
 
 /// Records what the steps are, or checks that they still are what they were.
-async fn define(workflow: &Workflow, session: &Session) -> Result<()> {
+pub(super) async fn define(steps: &Arc<IndexMap<Arc<str>, Arc<str>>>, session: &Session) -> Result<()> {
     let (ctx, journal) = (session.ctx(), session.journal());
-    let recorded = journal.check_definition(ctx.path(), workflow.definition())?;
+    let recorded = journal.check_definition(ctx.path(), steps)?;
     // The engine records it together with the start of a run; a fork may have no more than that.
     if !recorded && (!ctx.path().is_empty() || journal.has_history()) {
-        let steps = Arc::clone(workflow.definition());
-        journal.append(ctx, &[Fact::DefinitionRecorded { steps }]).await?;
+        journal.append(ctx, &[Fact::DefinitionRecorded { steps: Arc::clone(steps) }]).await?;
     }
     Ok(())
 }

@@ -390,7 +390,7 @@ fn attempts_before(session: &Session, path: &Arc<str>) -> (u32, u32) {
 }
 
 /// Whether another attempt can help: not when what was asked is wrong, and not when somebody tried often enough.
-fn can_help(err: &Error) -> bool {
+pub(super) fn can_help(err: &Error) -> bool {
     match err.retry() {
         Retry::Exhausted => false,
         Retry::Soon | Retry::After(_) => true,

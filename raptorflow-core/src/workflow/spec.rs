@@ -369,7 +369,7 @@ mod seconds {
 }
 
 /// As [`seconds`], where there may be none.
-mod some_seconds {
+pub(super) mod some_seconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer};
@@ -379,7 +379,7 @@ mod some_seconds {
     #[derive(Deserialize)]
     struct Seconds(#[serde(with = "seconds")] Duration);
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(in crate::workflow) fn serialize<S: Serializer>(
         duration: &Option<Duration>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -389,7 +389,7 @@ mod some_seconds {
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::workflow) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Duration>, D::Error> {
         Option::<Seconds>::deserialize(deserializer).map(|seconds| seconds.map(|Seconds(duration)| duration))

@@ -52,6 +52,8 @@ mod prose {
     mod agents {}
     #[doc = include_str!("../docs/guide/tools.md")]
     mod tools {}
+    #[doc = include_str!("../docs/guide/orchestration.md")]
+    mod orchestration {}
     #[doc = include_str!("../docs/guide/council.md")]
     mod council {}
 }

@@ -43,6 +43,7 @@ mod public_api;
 mod questions;
 mod retrieval;
 mod review;
+mod routers;
 mod routing;
 mod skills;
 mod support;

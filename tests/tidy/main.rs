@@ -12,6 +12,7 @@ mod docs;
 mod faults;
 mod floors;
 mod listed;
+mod requests;
 mod rust;
 mod shape;
 mod tree;

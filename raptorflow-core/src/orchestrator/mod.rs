@@ -14,10 +14,14 @@ mod supervisor;
 mod task;
 
 pub use aggregate::{Combined, Contribution, combine};
-pub use balance::{Balance, Balancer};
+pub use balance::{Balance, Balancer, Working};
 pub use disagreement::{Difference, Disagreement, Position};
 pub use orchestrator::{Orchestrator, OrchestratorConfig};
 pub use report::{Claim, Dropped, Missing, Report, Section, Source};
-pub use router::{CapabilityRouter, Decision, Router, TeamChoice};
+pub use router::{
+    AgentRank, CapabilityRouter, Complexity, ComplexityRouter, ComplexityWords, Decision, Estimate,
+    ModelRouter, PlanStep, Router, RouterCall, RouterChain, RouterStep, Rule, RuleRouter, SemanticRouter,
+    TeamChoice, Then, Way,
+};
 pub use supervisor::{AgentChoice, Supervisor, TeamSpec};
-pub use task::Task;
+pub use task::{Priority, Task};

@@ -1,10 +1,14 @@
 //! `Orchestrator`: accepts a task, routes it to teams, runs their agents in parallel and combines what they say.
 
-use std::{collections::HashSet, pin::pin, sync::Arc};
+use std::{
+    collections::HashSet,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     agent::{
@@ -15,9 +19,11 @@ use crate::{
     journal::Fact,
     orchestrator::{
         AgentChoice, CapabilityRouter, Claim, Combined, Contribution, Decision, Dropped, Missing, Report,
-        Router, Section, Source, Supervisor, Task, TeamSpec, combine, disagreement::disagreements,
+        Router, RouterCall, Section, Source, Supervisor, Task, TeamSpec, Working, combine,
+        disagreement::disagreements, router::by_name,
     },
-    types::{AgentId, Money, Usage},
+    runtime::Context,
+    types::{AgentId, Message, Money, Usage, contained},
 };
 
 /// Settings of an orchestrator.
@@ -140,7 +146,7 @@ impl Orchestrator {
 
     async fn orchestrate(&self, session: &Session, task: &Task) -> Result<AgentOutput> {
         self.tell(session, EventKind::StatusUpdated, json!({ "state": "planning" })).await?;
-        let decision = self.decide(session, task).await?;
+        let (decision, working) = self.decide(session, task).await?;
         for choice in &decision.agents {
             let data = json!({ "team": choice.team, "agent": choice.agent, "capability": choice.capability });
             self.tell(session, EventKind::ResourceAllocated, data).await?;
@@ -148,51 +154,149 @@ impl Orchestrator {
         let agents = decision.agents.len();
         self.tell(session, EventKind::StatusUpdated, json!({ "state": "executing", "agents": agents }))
             .await?;
-        let answers: Vec<Answered> = stream::iter(decision.agents.iter().cloned())
-            .map(|choice| self.ask(session, task, choice))
-            .buffered(self.config.parallel.max(1))
-            .try_collect()
-            .await?;
+        let answers = self.work(session, task, &decision, working).await?;
         self.tell(session, EventKind::StatusUpdated, json!({ "state": "completing" })).await?;
         let output = self.report(task, decision, &answers)?;
         self.tell(session, EventKind::WorkflowCompleted, json!({ "agents": agents })).await?;
         Ok(output)
     }
 
-    /// Who works on the task; decided once, also over a resume.
-    async fn decide(&self, session: &Session, task: &Task) -> Result<Decision> {
-        let route = |ctx| async move {
-            let mut decision = self.router.route(&ctx, task, &self.teams).await?;
-            for choice in decision.teams.iter().filter(|choice| choice.chosen) {
-                let team = self.team(&choice.team)?;
-                decision.agents.extend(team.delegate(&choice.focus, task.agents_per_team, task.balance));
-            }
-            let mut chosen = HashSet::new();
-            if let Some(twice) = decision.agents.iter().find(|it| !chosen.insert((&it.team, &it.agent))) {
-                let message = "the router chose a team twice";
-                return Err(Error::new(ErrorKind::InvalidOutput, "orchestrator.route", message)
-                    .with("team", &twice.team));
-            }
-            if decision.agents.is_empty() {
-                return Err(Error::new(
-                    ErrorKind::NotFound,
-                    "orchestrator.route",
-                    "the router chose no team",
-                )
-                .with("router", &decision.router));
-            }
-            Ok(decision)
+    /// Who works on the task, decided once, also over a resume; and that they are at work, in the same order.
+    async fn decide(&self, session: &Session, task: &Task) -> Result<(Decision, Vec<Working>)> {
+        let begun: Mutex<Vec<Working>> = Mutex::new(Vec::new());
+        let held = &begun;
+        let route = |ctx: Context| async move {
+            let mut decision = match by_name(task, &self.teams)? {
+                Some(decision) => decision,
+                None => self.router.route(&ctx, task, &self.teams).await?,
+            };
+            self.pay(session, &ctx, &decision.calls).await?;
+            let (agents, working) = self.delegate(session, task, &decision)?.into_iter().unzip();
+            decision.agents = agents;
+            *held.lock().unwrap_or_else(PoisonError::into_inner) = working;
+            Ok::<_, Error>(decision)
         };
-        session.journal().step(session.ctx(), "route", route).await
+        let decision = session.journal().step(session.ctx(), "route", route).await?;
+        let mut working = begun.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if working.len() != decision.agents.len() {
+            // It was decided before; what was at work then is not any more.
+            let begin = |it: &AgentChoice| Ok(self.team(&it.team)?.balancer().begin(it.agent.as_str()));
+            working = decision.agents.iter().map(begin).collect::<Result<_>>()?;
+        }
+        Ok((decision, working))
     }
 
-    async fn ask(&self, session: &Session, task: &Task, choice: AgentChoice) -> Result<Answered> {
+    /// Records what the router's calls of models took.
+    async fn pay(&self, session: &Session, ctx: &Context, calls: &[RouterCall]) -> Result<()> {
+        let responded = |call: &RouterCall| Fact::ModelResponded {
+            model: call.model.clone(),
+            message: Message::assistant(call.said.as_str()),
+            usage: call.usage,
+            cost: session.means().prices.cost(&call.model, &call.usage, ctx.now()),
+            truncated: false,
+        };
+        let facts: Vec<Fact> = calls.iter().map(responded).collect();
+        if facts.is_empty() { Ok(()) } else { session.journal().append(ctx, &facts).await.map(drop) }
+    }
+
+    /// The agents that a decision names, and those that chosen teams without such an agent choose.
+    fn delegate(
+        &self,
+        session: &Session,
+        task: &Task,
+        decision: &Decision,
+    ) -> Result<Vec<(AgentChoice, Working)>> {
+        let availability = |name: &str| session.means().agents.metrics(name).availability;
+        let mut agents = Vec::new();
+        for choice in decision.teams.iter().filter(|choice| choice.chosen) {
+            let team = self.team(&choice.team)?;
+            let named: Vec<&AgentChoice> =
+                decision.agents.iter().filter(|it| it.team == choice.team).collect();
+            for it in &named {
+                self.agent(it)?;
+                agents.push(((*it).clone(), team.balancer().begin(it.agent.as_str())));
+            }
+            if named.is_empty() {
+                let (count, balance) = (task.agents_per_team, task.balance);
+                agents.extend(team.delegate_begun(&choice.focus, count, balance, availability));
+            }
+        }
+        let refused =
+            |message: &'static str| Error::new(ErrorKind::InvalidOutput, "orchestrator.route", message);
+        let mut chosen = HashSet::new();
+        if let Some((twice, _)) = agents.iter().find(|(it, _)| !chosen.insert((&it.team, &it.agent))) {
+            return Err(refused("the router chose a team twice").with("team", &twice.team));
+        }
+        if let Some(other) = decision.agents.iter().find(|it| !chosen.contains(&(&it.team, &it.agent))) {
+            return Err(refused("the router chose an agent and not its team").with("agent", &other.agent));
+        }
+        if agents.is_empty() {
+            let message = "the router chose no team";
+            return Err(Error::new(ErrorKind::NotFound, "orchestrator.route", message)
+                .with("router", &decision.router));
+        }
+        Ok(agents)
+    }
+
+    /// Asks all of them, those first that wait for nobody; who waits is told what came of it.
+    async fn work(
+        &self,
+        session: &Session,
+        task: &Task,
+        decision: &Decision,
+        working: Vec<Working>,
+    ) -> Result<Vec<Answered>> {
+        let mut waiting: Vec<(AgentChoice, Working)> = decision.agents.iter().cloned().zip(working).collect();
+        let mut answers: Vec<Answered> = Vec::new();
+        while !waiting.is_empty() {
+            let ready: Vec<(AgentChoice, Working)>;
+            (ready, waiting) = waiting.into_iter().partition(|(it, _)| is_done(&it.after, &answers));
+            if ready.is_empty() {
+                let message = "steps wait for each other, or for one that there is not";
+                return Err(Error::new(ErrorKind::InvalidOutput, "orchestrator.plan", message)
+                    .with("router", &decision.router));
+            }
+            let asked: Vec<_> = ready
+                .into_iter()
+                .map(|(it, working)| {
+                    let before = before(&it, &answers);
+                    (it, working, before)
+                })
+                .collect();
+            let found: Vec<Answered> = stream::iter(asked)
+                .map(|(choice, working, before)| async move {
+                    let answered = match before {
+                        Ok(before) => self.ask(session, task, choice, &before).await,
+                        Err(error) => Ok(Answered { choice, result: Err(error) }),
+                    };
+                    drop(working);
+                    answered
+                })
+                .buffered(self.config.parallel.max(1))
+                .try_collect()
+                .await?;
+            answers.extend(found);
+        }
+        Ok(answers)
+    }
+
+    async fn ask(
+        &self,
+        session: &Session,
+        task: &Task,
+        choice: AgentChoice,
+        before: &str,
+    ) -> Result<Answered> {
         let agent = self.agent(&choice)?;
         let input = match &choice.capability {
             Some(capability) => AgentInput::for_capability(capability.as_str(), &choice.focus),
             None => AgentInput::new(choice.focus.as_str()),
         };
-        let input = if choice.focus == task.goal { input } else { input.with_background(task.goal.as_str()) };
+        let input = if choice.focus == task.goal && before.is_empty() {
+            input
+        } else {
+            input.with_background(format!("{}{before}", task.goal))
+        };
         let ctx = session.ctx().with_agent(&self.spec.name).child(&choice.team).child(choice.agent.as_str());
         let session = session.with_context(ctx);
         let failed =
@@ -255,7 +359,7 @@ impl Orchestrator {
             .ok_or_else(|| changed("agent", choice.agent.as_str()))
     }
 
-    async fn tell(&self, session: &Session, kind: EventKind, data: serde_json::Value) -> Result<()> {
+    async fn tell(&self, session: &Session, kind: EventKind, data: Value) -> Result<()> {
         let mut event = event(session.ctx(), &self.spec, kind);
         event.data = data;
         session.means().bus.publish(session.ctx(), event).await
@@ -273,6 +377,32 @@ impl Actor for Orchestrator {
         let task = Task::from_input(input)?;
         observed(session, &self.spec, pin!(self.orchestrate(session, &task))).await
     }
+}
+
+/// Whether all steps of these names have ended.
+fn is_done(steps: &[String], answers: &[Answered]) -> bool {
+    steps.iter().all(|step| answers.iter().any(|it| it.choice.step.as_ref() == Some(step)))
+}
+
+/// What came of the steps that a choice builds on, as data; an error when one of them gave no answer.
+fn before(choice: &AgentChoice, answers: &[Answered]) -> Result<String> {
+    const TAG: &str = "answer";
+    let mut text = String::new();
+    for it in answers.iter().filter(|it| it.choice.step.as_ref().is_some_and(|it| choice.after.contains(it)))
+    {
+        let output = it.result.as_ref().map_err(|_| {
+            let message = "a step that this one builds on gave no answer";
+            Error::new(ErrorKind::Conflict, "orchestrator.plan", message).with("agent", &it.choice.agent)
+        })?;
+        let said = match &output.output {
+            Value::String(said) => said.clone(),
+            other => other.to_string(),
+        };
+        text.push_str(&format!("\n\nWhat {} answered, as data:\n<{TAG}>\n", it.choice.agent));
+        text.push_str(&contained(&said, TAG));
+        text.push_str(&format!("\n</{TAG}>"));
+    }
+    Ok(text)
 }
 
 #[derive(Debug)]

@@ -57,6 +57,10 @@ impl Report {
                 writeln!(out, "  Works on: {}.", one_line(&choice.focus))?;
             }
         }
+        for step in &self.decision.steps {
+            let verdict = if step.accepted { "accepted" } else { "passed over" };
+            writeln!(out, "- On the way, {}: {verdict}; {}.", step.router, one_line(&step.reason))?;
+        }
         writeln!(out, "\nAgents:\n")?;
         for choice in &self.decision.agents {
             writeln!(out, "- {}", describe(choice))?;
@@ -132,9 +136,13 @@ fn describe(choice: &AgentChoice) -> String {
     let balance = match choice.balance {
         Balance::BestFit => "best fit",
         Balance::RoundRobin => "its turn",
+        Balance::LeastLoaded => "least work",
+        Balance::HighestAvailability => "most available",
     };
     let task = choice.capability.as_deref().map(|name| format!(" for `{name}`")).unwrap_or_default();
-    let words = if choice.words.is_empty() {
+    let words = if !choice.reason.is_empty() {
+        one_line(&choice.reason)
+    } else if choice.words.is_empty() {
         "shares no word with the goal".to_owned()
     } else {
         format!(

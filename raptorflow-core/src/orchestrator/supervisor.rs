@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     agent::{Agent, AgentSpec, Candidate, Match, Matcher, Routing},
     event::Channel,
-    orchestrator::{Balance, Balancer},
+    orchestrator::{Balance, Balancer, Estimate, Working},
     types::AgentId,
 };
 
@@ -49,6 +49,18 @@ pub struct AgentChoice {
     pub words: Vec<String>,
     /// How it was chosen.
     pub balance: Balance,
+    /// Why, in a few words, when it was not its team that chose.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The step of a plan that this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// The steps of the plan that have to be done before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// What it is expected to take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
 }
 
 /// A team with its lead, which is one of its agents.
@@ -104,26 +116,57 @@ impl Supervisor {
         &self.agents
     }
 
-    /// Chooses `count` agents for a goal, and for each the capability that fits the goal best.
+    /// Who is at work, and whose turn it is.
+    #[must_use]
+    pub fn balancer(&self) -> &Balancer {
+        &self.balancer
+    }
+
+    /// Chooses `count` agents for a goal, and for each the capability that fits the goal best; all are taken to be
+    /// equally available, and nobody's load changes.
     #[must_use]
     pub fn delegate(&self, goal: &str, count: usize, balance: Balance) -> Vec<AgentChoice> {
+        self.delegate_begun(goal, count, balance, |_| 1.0).into_iter().map(|(choice, _)| choice).collect()
+    }
+
+    /// Chooses like [`delegate`](Self::delegate), knowing the share of answers among each one's last runs; those chosen
+    /// are at work until their guards are dropped.
+    pub fn delegate_begun(
+        &self,
+        goal: &str,
+        count: usize,
+        balance: Balance,
+        availability: impl Fn(&str) -> f64,
+    ) -> Vec<(AgentChoice, Working)> {
         let ranked = self.matcher.rank(goal);
-        let chosen = self.balancer.choose(balance, &ranked, count);
-        let with_agent = chosen.into_iter().filter_map(|it| {
+        let chosen = self.balancer.begin_chosen(balance, &ranked, count, availability);
+        let with_agent = chosen.into_iter().filter_map(|(it, working)| {
             let agent = self.agents.iter().find(|agent| agent.name().as_str() == it.name)?;
-            Some((agent, it))
+            Some((agent, it, working))
         });
         with_agent
-            .map(|(agent, Match { score, words, .. })| AgentChoice {
-                team: self.spec.name.clone(),
-                agent: agent.name().clone(),
-                focus: goal.to_owned(),
-                capability: best_capability(agent.spec(), goal),
-                score,
-                words,
-                balance,
+            .map(|(agent, Match { score, words, .. }, working)| {
+                let choice = AgentChoice {
+                    team: self.spec.name.clone(),
+                    agent: agent.name().clone(),
+                    focus: goal.to_owned(),
+                    capability: best_capability(agent.spec(), goal),
+                    score,
+                    words,
+                    balance,
+                    reason: String::new(),
+                    step: None,
+                    after: Vec::new(),
+                    estimate: None,
+                };
+                (choice, working)
             })
             .collect()
+    }
+
+    /// The capability of an agent that fits a goal best.
+    pub(super) fn best_capability(agent: &Agent, goal: &str) -> Option<String> {
+        best_capability(agent.spec(), goal)
     }
 }
 

@@ -1,5 +1,7 @@
 //! `Task`: what a team of teams is asked.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,6 +13,19 @@ use crate::{
 
 /// How many agents of a team work on a task when the task does not say.
 const AGENTS_PER_TEAM: usize = 2;
+
+/// What matters most about a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// An answer soon: fewer are asked.
+    Speed,
+    /// A good answer: more are asked.
+    Quality,
+    /// Both.
+    #[default]
+    Balanced,
+}
 
 /// What is asked, and how it is to be shared out.
 ///
@@ -29,12 +44,24 @@ pub struct Task {
     /// These teams and no others; the router chooses when empty.
     #[serde(default)]
     pub teams: Vec<String>,
+    /// These agents and no others, as `agent` or `team.agent`; no router is asked when there are some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<String>,
     /// How many agents of each team work on it; 2 by default.
     #[serde(default = "agents_per_team")]
     pub agents_per_team: usize,
     /// How agents of a team are chosen.
     #[serde(default)]
     pub balance: Balance,
+    /// What matters most; both by default.
+    #[serde(default)]
+    pub priority: Priority,
+    /// Words that rules look at, beside those of the goal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Values that rules look at; agents do not see them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, Value>,
 }
 
 impl Task {
@@ -43,8 +70,12 @@ impl Task {
         Self {
             goal: goal.into(),
             teams: Vec::new(),
+            agents: Vec::new(),
             agents_per_team: AGENTS_PER_TEAM,
             balance: Balance::default(),
+            priority: Priority::default(),
+            tags: Vec::new(),
+            fields: BTreeMap::new(),
         }
     }
 
@@ -56,7 +87,8 @@ impl Task {
         let task = match &input.input {
             Value::String(goal) => Self::new(goal.clone()),
             other => serde_json::from_value(other.clone()).map_err(|err| {
-                let message = "expected a goal as a string, or an object with `goal`, `teams`, `agents_per_team`, `balance`";
+                let message = "expected a goal as a string, or an object with `goal`, `teams`, `agents`, \
+                               `agents_per_team`, `balance`, `priority`, `tags`, `fields`";
                 Error::new(ErrorKind::InvalidInput, "orchestrator.task", message).with("reason", err)
             })?,
         };

@@ -24,6 +24,8 @@ use crate::support::{entries, settle};
 const WIDTH: usize = 10;
 /// At how many points the tree is cancelled.
 const POINTS: u64 = 16;
+/// What renews the leases of an engine is one task, which may live on a little after the last run.
+const KEEPER: usize = 1;
 
 /// Counts who is at work.
 struct AtWork(Arc<AtomicUsize>);
@@ -95,18 +97,8 @@ async fn a_cancelled_tree_of_a_thousand_agents_leaves_no_task() {
     let mut most = 0;
     let engine = Engine::builder().build().await.unwrap();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    // The first run of an engine begins what renews leases.
-    engine
-        .start(Agent::from(Lead(Arc::new(AgentSpec::new("first").unwrap()), vec![])), "go")
-        .await
-        .unwrap()
-        .outcome()
-        .await
-        .unwrap();
-    settle().await;
     for point in 0..POINTS {
         let at_work = Arc::new(AtomicUsize::new(0));
-        let before = tasks();
         let run = engine.start(tree("root", 3, &at_work), "go").await.unwrap();
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let mut turns = random >> 59;
@@ -126,7 +118,7 @@ async fn a_cancelled_tree_of_a_thousand_agents_leaves_no_task() {
             settle().await;
         }
         assert_eq!(at_work.load(Ordering::SeqCst), 0, "after {turns} turns");
-        assert_eq!(tasks(), before, "after {turns} turns");
+        assert!(tasks() <= KEEPER, "after {turns} turns");
         let last = entries(&engine, id).await.pop().unwrap();
         assert_eq!(last.fact, Fact::ExecutionCancelled);
     }

@@ -1,8 +1,13 @@
-//! Answers of models made ready for the machine: their text, and calls with ids of their own.
+//! Answers of models made ready for the machine: their text, what they must fit, and calls with ids of their own.
 
 use std::collections::HashSet;
 
-use crate::types::{Message, Part, ToolCall};
+use serde_json::Value;
+
+use crate::{
+    model::{Answer, ChatResponse, Output, WRAPPED, check_answer},
+    types::{Diagnostic, Message, Part, ToolCall},
+};
 
 /// The text of an answer without a copy where it is one part.
 pub(super) fn into_text(mut message: Message) -> String {
@@ -10,6 +15,32 @@ pub(super) fn into_text(mut message: Message) -> String {
         [Part::Text { text }] => std::mem::take(text),
         _ => message.text(),
     }
+}
+
+/// Whether an answer fits what was wanted; `inner` is what it must fit where the model answers with an object around it.
+pub(super) fn checked(wanted: &Output, inner: Option<&Output>, response: &ChatResponse) -> Answer {
+    let checked = check_answer(wanted, response);
+    let Some(inner) = inner else { return checked };
+    match checked {
+        Answer::Valid(mut outer) => {
+            Answer::Valid(outer.get_mut(WRAPPED).map(Value::take).unwrap_or_default())
+        }
+        // Some models leave the object out.
+        invalid @ Answer::Invalid { .. } => match check_answer(inner, response) {
+            Answer::Valid(output) => Answer::Valid(output),
+            Answer::Invalid { .. } => invalid,
+        },
+    }
+}
+
+/// Problems with places in the answer itself, not in the object around it.
+pub(super) fn placed(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    for problem in &mut problems {
+        if let Some(place) = problem.pointer.strip_prefix('/').and_then(|it| it.strip_prefix(WRAPPED)) {
+            problem.pointer = place.to_owned();
+        }
+    }
+    problems
 }
 
 /// Gives each call an id of its own, so that results find their calls: some models give two calls one id.

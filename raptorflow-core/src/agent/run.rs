@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     agent::{
         AgentInput, AgentOutput, AgentSpec, Handoff, HistoryPolicy, Limits, Retrieval, Transfer,
-        answer::{into_text, repeats, tell_calls_apart},
+        answer::{checked, into_text, placed, repeats, tell_calls_apart},
         cost::Cost,
         handoff::{kept, told},
         hooked::Hooked,
@@ -16,10 +16,10 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
     journal::Fact,
-    model::{Answer, ChatRequest, ChatResponse, FinishReason, Output, WRAPPED, as_object, check_answer},
+    model::{Answer, ChatRequest, ChatResponse, FinishReason, Output, as_object},
     types::{
-        AgentId, Diagnostic, Diagnostics, Finish, Limit, Message, Money, Part, Passage, Role, Schema,
-        ToolCall, ToolResult, ToolSpec, Usage,
+        AgentId, Diagnostics, Finish, Limit, Message, Money, Part, Passage, Role, Schema, ToolCall,
+        ToolResult, ToolSpec, Usage,
     },
 };
 
@@ -383,10 +383,11 @@ impl AgentRun {
             return Ok(());
         }
         let response = ChatResponse { model: Arc::from(""), message, finish: FinishReason::Stop, usage };
-        match self.check(&response) {
+        match checked(&self.request.output, self.inner.as_ref(), &response) {
             Answer::Valid(output) => self.phase = Phase::Done { output, finish: Finish::Complete },
             Answer::Invalid { problems, .. } if self.repairs >= self.limits.repairs => {
-                let error = Diagnostics(self.placed(problems)).into_error_of(
+                let problems = if self.inner.is_some() { placed(problems) } else { problems };
+                let error = Diagnostics(problems).into_error_of(
                     ErrorKind::InvalidOutput,
                     "agent.output",
                     "the model's answer does not fit the schema",
@@ -401,31 +402,6 @@ impl AgentRun {
             }
         }
         Ok(())
-    }
-
-    fn check(&self, response: &ChatResponse) -> Answer {
-        let checked = check_answer(&self.request.output, response);
-        let Some(inner) = &self.inner else { return checked };
-        match checked {
-            Answer::Valid(mut outer) => {
-                Answer::Valid(outer.get_mut(WRAPPED).map(Value::take).unwrap_or_default())
-            }
-            // Some models leave the object out.
-            invalid @ Answer::Invalid { .. } => match check_answer(inner, response) {
-                Answer::Valid(output) => Answer::Valid(output),
-                Answer::Invalid { .. } => invalid,
-            },
-        }
-    }
-
-    /// Problems with places in the answer itself, not in the object around it.
-    fn placed(&self, mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
-        for problem in problems.iter_mut().filter(|_| self.inner.is_some()) {
-            if let Some(place) = problem.pointer.strip_prefix('/').and_then(|it| it.strip_prefix(WRAPPED)) {
-                problem.pointer = place.to_owned();
-            }
-        }
-        problems
     }
 
     fn want_tools(&mut self, mut message: Message) -> Result<()> {

@@ -57,7 +57,7 @@ class Tool(Generic[P, R]):
             timeout=self.timeout,
             approval=approval,
             rate=rate and (rate[0], round(seconds(rate[1]) or 0)),
-            cost=cost and str(cost),
+            cost=None if cost is None else str(cost),
             needs=None if needs is None else list(needs),
         )
         self.__doc__ = function.__doc__

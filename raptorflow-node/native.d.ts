@@ -41,6 +41,10 @@ export declare class NativeAgent {
   static ofFunction(spec: string, body: Callback): NativeAgent
   /** A workflow of a spec as JSON, whose steps call users' functions by name. */
   static ofWorkflow(spec: string, names: Array<string>, bodies: Array<Callback>): NativeAgent
+  /** A pattern of a spec as JSON. */
+  static ofPattern(spec: string): NativeAgent
+  /** Its name. */
+  get name(): string
   /** A workflow in TOML or JSON, as JSON. */
   static readWorkflow(text: string, format: string): string
 }

@@ -7,7 +7,7 @@ import { basename, join } from 'node:path'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
 
-import { Agent, agent, embedders, Engine, KnowledgeBase, RaptorflowError, textOf, tool, Workflow } from 'raptorflow'
+import { Agent, agent, embedders, Engine, KnowledgeBase, Pattern, RaptorflowError, textOf, tool, Workflow } from 'raptorflow'
 
 const folder = new URL('../../tests/scenarios/', import.meta.url)
 const files = readdirSync(folder).filter((name) => name.endsWith('.json'))
@@ -24,6 +24,7 @@ const FIELDS = {
     'functions',
     'agents',
     'workflows',
+    'patterns',
     'knowledge',
     'steps',
   ],
@@ -186,6 +187,7 @@ async function open(scenario, workflows, host, folder) {
   for (const spec of scenario.functions ?? []) engine.register(host.functionAgent(spec))
   const workflow = (spec) => host.workflow(spec, scenario.functions ?? [])
   for (const spec of workflows) engine.register(workflow(spec))
+  for (const spec of scenario.patterns ?? []) engine.register(new Pattern(spec))
   if (!scenario.knowledge) return { engine, workflow }
   const kb = await KnowledgeBase.open('memory:', { embedder: embedders.hashing() })
   await kb.add(scenario.knowledge.map((source) => known('source', source)))

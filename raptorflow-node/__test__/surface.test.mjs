@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 
 import * as raptorflow from 'raptorflow'
 
-const { Agent, agent, embedders, Engine, KnowledgeBase, Pack, RaptorflowError, Report, tool, Workflow } = raptorflow
+const { Agent, agent, embedders, Engine, KnowledgeBase, Pack, parallel, RaptorflowError, Report, tool, Workflow } = raptorflow
 
 /** The `node` lists of the file; no more of TOML than it uses. */
 function listed() {
@@ -35,6 +35,7 @@ async function instances() {
     KnowledgeBase: await KnowledgeBase.open('memory:', { embedder: embedders.hashing() }),
     Pack: await Pack.load(fileURLToPath(new URL('../../packs/council', import.meta.url))),
     RaptorflowError: new RaptorflowError('internal', 'x'),
+    Pattern: parallel(['a']),
     Workflow: new Workflow({ name: 'x', steps: [{ name: 'a', timer: { seconds: 0 } }] }),
     Report: new Report({ ...report, decision: { router: 'x', teams: [], agents: [] } }),
   }

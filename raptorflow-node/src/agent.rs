@@ -10,7 +10,7 @@ use raptorflow_core::{
     runtime::Context,
     tool::FunctionTool,
     types::{Moment, ToolSpec, Verdict},
-    workflow::{StepFunction, WorkflowBuilder, WorkflowSpec},
+    workflow::{Pattern, PatternSpec, StepFunction, WorkflowBuilder, WorkflowSpec},
 };
 use serde_json::Value;
 
@@ -131,6 +131,19 @@ impl NativeAgent {
             builder = builder.function(name, function);
         }
         Ok(Self { agent: native(builder.build())?.into() })
+    }
+
+    /// A pattern of a spec as JSON.
+    #[napi(factory)]
+    pub fn of_pattern(spec: String) -> napi::Result<Self> {
+        let spec: PatternSpec = native(data("pattern", &spec))?;
+        Ok(Self { agent: native(Pattern::new(spec))?.into() })
+    }
+
+    /// Its name.
+    #[napi(getter)]
+    pub fn name(&self) -> String {
+        self.agent.name().to_string()
     }
 
     /// A workflow in TOML or JSON, as JSON.

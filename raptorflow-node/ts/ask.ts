@@ -7,6 +7,7 @@ import { toJson } from './json.js'
 import type { Cancellation, NativeAnswer } from '../native.js'
 import { aborted, because, outcome, type Outcome } from './run.js'
 import { type Infer, type InferInput, jsonSchema, parsed, type SchemaLike } from './schema.js'
+import type { Pattern } from './pattern.js'
 import type { Workflow } from './workflow.js'
 
 /** A typed question. */
@@ -20,7 +21,7 @@ export interface AskOptions<Schema extends SchemaLike = SchemaLike> {
   /** What the model is told: the system message. */
   readonly instructions?: string
   /** An agent to ask instead of a model, with its own instructions and tools. */
-  readonly agent?: string | Agent | Workflow
+  readonly agent?: string | Agent | Workflow | Pattern
   /** What the question is a part of, said before it. */
   readonly background?: string
   /** Passages that the model is given before it is asked, `true` for the default bounds; none by default. */

@@ -33,6 +33,7 @@ import { entries, type Entry, page, type RunPage, type RunState, type RunStatus,
 import type { Infer, SchemaLike } from './schema.js'
 import { nativeTool, type Tool } from './tool.js'
 import { type Archive, archive, type Erased, pathOf, type Pruned, type Retention } from './upkeep.js'
+import { nativePattern, Pattern } from './pattern.js'
 import { nativeWorkflow, Workflow } from './workflow.js'
 
 /** What an engine is made of besides its storage. */
@@ -80,7 +81,7 @@ export interface RunOptions extends ResumeOptions {
 }
 
 /** What an engine runs: a name that it knows, or an agent or workflow itself. */
-export type Target = string | Agent | Workflow
+export type Target = string | Agent | Workflow | Pattern
 
 /** Which runs are wanted. */
 export interface RunFilter {
@@ -143,7 +144,7 @@ export class Engine {
   }
 
   /** Makes an agent or a workflow known; a name is given once. */
-  register(agent: Agent | Workflow): void {
+  register(agent: Agent | Workflow | Pattern): void {
     call(() => this.#native.register(nativeOf(agent)))
   }
 
@@ -446,7 +447,8 @@ export class Engine {
 }
 
 /** The native half of what a user gave as an agent or workflow itself. */
-function nativeOf(agent: Agent | Workflow): NativeAgent {
+function nativeOf(agent: Agent | Workflow | Pattern): NativeAgent {
+  if (agent instanceof Pattern) return nativePattern(agent)
   return agent instanceof Workflow ? nativeWorkflow(agent) : nativeAgent(agent)
 }
 

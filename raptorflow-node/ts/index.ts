@@ -53,6 +53,26 @@ export {
 } from './model.js'
 export { type Claim, Pack, Report, type Section, type Source } from './pack.js'
 export {
+  debate,
+  type DebateOptions,
+  expertPanel,
+  type ExpertPanelOptions,
+  mapReduce,
+  type MapReduceOptions,
+  type Member,
+  type MemberOptions,
+  parallel,
+  type ParallelOptions,
+  Pattern,
+  type PatternOptions,
+  reflection,
+  type ReflectionOptions,
+  sequential,
+  type Tie,
+  verification,
+  type VerificationOptions,
+} from './pattern.js'
+export {
   type Citation,
   type CitedContext,
   type ContextOptions,

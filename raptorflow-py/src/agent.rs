@@ -8,7 +8,7 @@ use raptorflow_core::{
     agent::{AgentBuilder, AgentSpec, FunctionHook},
     tool::FunctionTool,
     types::{Schema, ToolRate, ToolSpec},
-    workflow::{WorkflowBuilder, WorkflowSpec},
+    workflow::{Pattern, PatternSpec, WorkflowBuilder, WorkflowSpec},
 };
 
 use crate::{
@@ -139,6 +139,16 @@ impl Agent {
                 builder = builder.function(name, callback::step(callback));
             }
             builder.build().map(|flow| Self(flow.into()))
+        };
+        build().map_err(|err| raise(spec.py(), &err))
+    }
+
+    /// A pattern of a spec.
+    #[staticmethod]
+    fn pattern(spec: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let build = || {
+            let data: PatternSpec = deserialized(spec, "pattern")?;
+            Pattern::new(data).map(|pattern| Self(pattern.into()))
         };
         build().map_err(|err| raise(spec.py(), &err))
     }

@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[2] / "tests" / "scenarios"
 FIELDS = {
     "scenario": {
         "name", "about", "storage", "model", "other_model", "settings", "tools", "functions", "agents", "workflows",
-        "knowledge", "steps",
+        "patterns", "knowledge", "steps",
     },
     "fault": {"kind", "message", "retry_after"},
     "reply": {"text", "tool_calls", "usage", "error"},
@@ -192,6 +192,7 @@ class Player:
         engine.register(*(rf.Agent.from_spec(spec) for spec in scenario.get("agents", [])))
         engine.register(*(host.function(spec) for spec in scenario.get("functions", [])))
         engine.register(*(self.workflow(spec) for spec in workflows))
+        engine.register(*(rf.Pattern(spec) for spec in scenario.get("patterns", [])))
         if scenario.get("knowledge"):
             self.knowledge = await rf.KnowledgeBase.open(embedder=rf.embedders.hashing())
             await self.knowledge.add(known("source", source) for source in scenario["knowledge"])

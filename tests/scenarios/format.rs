@@ -36,6 +36,9 @@ pub(crate) struct Scenario {
     /// Workflows as data; which of their fields there are is core's affair.
     #[serde(default)]
     pub(crate) workflows: Vec<Value>,
+    /// Patterns as data; which of their fields there are is core's affair.
+    #[serde(default)]
+    pub(crate) patterns: Vec<Value>,
     #[serde(default)]
     pub(crate) knowledge: Vec<Source>,
     pub(crate) steps: Vec<Step>,

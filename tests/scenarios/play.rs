@@ -13,6 +13,7 @@ use raptorflow_core::{
     rag::{Document, HashingEmbedder},
     runtime::Context,
     types::RunId,
+    workflow::{Pattern, PatternSpec},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -89,6 +90,9 @@ impl Stage {
         }
         for workflow in workflows {
             engine.register(host.workflow(workflow, &scenario.functions)?)?;
+        }
+        for pattern in &scenario.patterns {
+            engine.register(Pattern::new(PatternSpec::from_json(&pattern.to_string())?)?)?;
         }
         let mut kb = None;
         if !scenario.knowledge.is_empty() {

@@ -46,6 +46,16 @@ from ._engine import Engine
 from ._events import EventBus, Subscription
 from ._hook import Hook, Verdict
 from ._pack import Pack
+from ._pattern import (
+    Pattern,
+    debate,
+    expert_panel,
+    map_reduce,
+    parallel,
+    reflection,
+    sequential,
+    verification,
+)
 from ._rag import KnowledgeBase, load_folder
 from ._raptorflow import Context, Event, text_tokens
 from ._run import Run, Stream
@@ -119,6 +129,7 @@ __all__ = [
     "Outcome",
     "Pack",
     "Passage",
+    "Pattern",
     "PendingApproval",
     "PermissionDeniedError",
     "Prediction",
@@ -144,8 +155,15 @@ __all__ = [
     "Verdict",
     "Workflow",
     "agent",
+    "debate",
     "embedders",
+    "expert_panel",
     "load_folder",
+    "map_reduce",
+    "parallel",
+    "reflection",
+    "sequential",
     "text_tokens",
     "tool",
+    "verification",
 ]

@@ -13,6 +13,7 @@ from ._economics import Spending
 from ._events import EventBus
 from ._hook import Hooked
 from ._pack import Pack
+from ._pattern import Pattern
 from ._rag import KnowledgeBase
 from ._run import Run, Stream, attachment_of, current_bridge, current_caller, outcome_of, totals
 from ._settings import settings
@@ -95,7 +96,7 @@ class Engine(Approvals, Asking, Hooked, Spending):
         other._loaders = self._loaders
         return other
 
-    def register(self, *agents: Agent[Any] | FunctionAgent[..., Any] | Workflow) -> None:
+    def register(self, *agents: Agent[Any] | FunctionAgent[..., Any] | Workflow | Pattern) -> None:
         """Makes agents and workflows known; one whose name is taken is an `AlreadyExistsError`."""
         for each in agents:
             self._native.register(each._native)
@@ -175,7 +176,7 @@ class Engine(Approvals, Asking, Hooked, Spending):
     @overload
     async def run(
         self,
-        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow,
+        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow | Pattern,
         input: Any = None,
         *,
         capability: str | None = None,
@@ -188,7 +189,7 @@ class Engine(Approvals, Asking, Hooked, Spending):
 
     async def run(
         self,
-        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow,
+        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow | Pattern,
         input: Any = None,
         *,
         capability: str | None = None,
@@ -223,7 +224,7 @@ class Engine(Approvals, Asking, Hooked, Spending):
 
     def run_sync(
         self,
-        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow,
+        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow | Pattern,
         input: Any = None,
         *,
         capability: str | None = None,
@@ -251,7 +252,7 @@ class Engine(Approvals, Asking, Hooked, Spending):
 
     def stream(
         self,
-        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow,
+        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow | Pattern,
         input: Any = None,
         *,
         capability: str | None = None,
@@ -271,7 +272,7 @@ class Engine(Approvals, Asking, Hooked, Spending):
 
     async def start(
         self,
-        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow,
+        agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow | Pattern,
         input: Any = None,
         *,
         capability: str | None = None,
@@ -287,7 +288,7 @@ class Engine(Approvals, Asking, Hooked, Spending):
         return Run(await self._native.start(current_caller(), ask), load)
 
     def _load_of(
-        self, agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow, capability: str | None
+        self, agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow | Pattern, capability: str | None
     ) -> Callable[[Any], Any] | None:
         """What makes an answer of JSON."""
         if capability:
@@ -471,7 +472,7 @@ class Engine(Approvals, Asking, Hooked, Spending):
 
 
 def _ask(
-    agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow,
+    agent: str | Agent[Any] | FunctionAgent[..., Any] | Workflow | Pattern,
     input: Any,
     capability: str | None,
     timeout: float | timedelta | None,

@@ -81,7 +81,12 @@ def test_the_program_of_the_front_page_calls_its_tool_through_a_provider(provide
     first, second = Provider.requests
     (function,) = [tool["function"] for tool in first["tools"]]
     assert function["description"] == "Adds GST to a net amount in rupees."
-    assert function["parameters"]["properties"]["rate"] == {"type": "number", "default": 0.18}
+    # The strict form of the schema: every argument is there, and one that may be left out may be null.
+    assert function["strict"] is True
+    assert function["parameters"]["properties"]["rate"] == {
+        "type": ["number", "null"],
+        "description": "(default: 0.18)",
+    }
     assert [message["role"] for message in second["messages"]] == ["user", "assistant", "tool"]
 
 

@@ -7,6 +7,7 @@
     reason = "a test fails loudly"
 )]
 
+mod admission;
 mod agent_calls;
 mod agent_machine;
 mod agent_runs;

@@ -11,6 +11,7 @@ use crate::{
     journal::{JournalConfig, Journals},
     memory::{Memories, MemoryConfig},
     model::{BudgetLayer, CacheLayer, Layers, LayersConfig, ModelRegistry, Place},
+    orchestrator::{Admission, AdmissionConfig},
     rag::{Embedder, EmbedderRegistry, Retriever},
     runtime::{Context, Runtime},
     storage::{Storage, StorageRegistry},
@@ -52,6 +53,7 @@ pub struct EngineBuilder {
     runtime: Option<Runtime>,
     journal: Option<JournalConfig>,
     hooks: Vec<Arc<dyn Hook>>,
+    admission: Option<Admits>,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,13 @@ enum Store {
 enum Remembers {
     Config(MemoryConfig),
     Handle(Memories),
+}
+
+/// What bounds runs.
+#[derive(Debug)]
+enum Admits {
+    Config(AdmissionConfig),
+    Handle(Admission),
 }
 
 /// What is to stand before models.
@@ -127,7 +136,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Layers, budgets, prices, memory and tools of the library as data; what is left out stays as it is.
+    /// Layers, budgets, prices, memory, admission and tools of the library as data; what is left out stays as it is.
     ///
     /// # Errors
     /// What [`Prices::book`](crate::engine::Prices::book) says.
@@ -141,6 +150,9 @@ impl EngineBuilder {
         }
         if let Some(prices) = config.prices {
             self.prices = Some(prices.book()?);
+        }
+        if let Some(admission) = config.admission {
+            self.admission = Some(Admits::Config(admission));
         }
         self.tools.extend(config.tools.iter().flat_map(BuiltinTools::tools));
         Ok(self)
@@ -269,11 +281,38 @@ impl EngineBuilder {
         self
     }
 
+    /// How many runs work and wait at the same time in this process; no bound by default.
+    ///
+    /// A run waits for a slot before it is recorded, so that one that is refused leaves nothing in the store.
+    ///
+    /// ```
+    /// use raptorflow_core::{Engine, orchestrator::AdmissionConfig};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// let engine = Engine::builder().admission(AdmissionConfig::new(8, 100)).build().await?;
+    /// assert_eq!(engine.admission().unwrap().stats().running, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn admission(mut self, config: AdmissionConfig) -> Self {
+        self.admission = Some(Admits::Config(config));
+        self
+    }
+
+    /// An admission that other engines or orchestrators share.
+    #[must_use]
+    pub fn admission_handle(mut self, admission: Admission) -> Self {
+        self.admission = Some(Admits::Handle(admission));
+        self
+    }
+
     /// Opens the storage and makes the engine.
     ///
     /// # Errors
     /// `Unavailable` outside of a Tokio runtime, what the storage says, `AlreadyExists` for two tools of one name, what
-    /// [`Memories::open`] says, and `InvalidInput` for budgets in two currencies and for an embedder of a cache without a cache.
+    /// [`Memories::open`] says, and `InvalidInput` for budgets in two currencies, for an embedder of a cache without a
+    /// cache, and for an admission without slots.
     pub async fn build(self) -> Result<Engine> {
         let runtime = match self.runtime {
             Some(runtime) => runtime,
@@ -318,6 +357,11 @@ impl EngineBuilder {
                 Some(Memories::open(&ctx, storage.clone(), &config, &embedders).await?)
             }
         };
+        let admission = match self.admission {
+            None => None,
+            Some(Admits::Handle(admission)) => Some(admission),
+            Some(Admits::Config(config)) => Some(Admission::new(config)?.with_bus(bus.clone())),
+        };
         let means = Means {
             bus,
             models,
@@ -331,7 +375,7 @@ impl EngineBuilder {
         };
         let journals = Journals::new(storage.clone(), runtime.clone(), self.journal.unwrap_or_default());
         let tenant = self.tenant.unwrap_or_default();
-        Ok(Engine::new(runtime, storage, journals, Arc::new(means), budgets, tenant))
+        Ok(Engine::new(runtime, storage, journals, Arc::new(means), (budgets, admission), tenant))
     }
 }
 

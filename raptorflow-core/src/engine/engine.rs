@@ -21,6 +21,7 @@ use crate::{
     error::{Error, ErrorKind, Result, Retry},
     event::Bus,
     journal::{Entry, Fact, Journal, Journals, RunFilter, RunPage},
+    orchestrator::Admission,
     pack::Pack,
     rag::Retriever,
     runtime::{Cancel, Context, Runtime},
@@ -54,6 +55,7 @@ struct Inner {
     journals: Journals,
     means: Arc<Means>,
     budgets: Option<Budgets>,
+    admission: Option<Admission>,
     // A std mutex: no await happens while it is held.
     active: Mutex<HashMap<RunId, Cancel>>,
 }
@@ -70,11 +72,11 @@ impl Engine {
         storage: Storage,
         journals: Journals,
         means: Arc<Means>,
-        budgets: Option<Budgets>,
+        (budgets, admission): (Option<Budgets>, Option<Admission>),
         tenant: TenantId,
     ) -> Self {
         let active = Mutex::default();
-        Self(Arc::new(Inner { runtime, storage, journals, means, budgets, active }), tenant)
+        Self(Arc::new(Inner { runtime, storage, journals, means, budgets, admission, active }), tenant)
     }
 
     /// The same engine for another tenant: its runs, and the questions about them, are that tenant's.
@@ -318,6 +320,12 @@ impl Engine {
     #[must_use]
     pub fn agents(&self) -> &AgentRegistry {
         &self.0.means.agents
+    }
+
+    /// What bounds how many runs work at the same time, where there is a bound.
+    #[must_use]
+    pub fn admission(&self) -> Option<&Admission> {
+        self.0.admission.as_ref()
     }
 
     /// Clock, ids and tasks.

@@ -20,8 +20,9 @@ use crate::{
         opening::{thread_of, user_of},
     },
     error::{Error, ErrorKind, Result},
-    event::{Filter, Lag, Subscription},
+    event::{Filter, Lag, Priority, Subscription},
     journal::{Entry, Fact, Opened, RunStatus, Summary},
+    orchestrator::Permit,
     runtime::{Cancel, Context},
     types::{Message, Part, RunId, TenantId},
 };
@@ -38,6 +39,7 @@ struct Options {
     user: Option<Arc<str>>,
     thread: Option<Arc<str>>,
     timeout: Option<Duration>,
+    priority: Priority,
     cancel: Option<Cancel>,
     content: bool,
     extension: Option<Arc<dyn Any + Send + Sync>>,
@@ -61,6 +63,14 @@ impl Options {
             Some(extension) => ctx.with_extension(Arc::clone(extension)),
             None => ctx,
         }
+    }
+}
+
+/// A slot for a run, where the engine bounds them.
+async fn admitted(engine: &Engine, ctx: &Context, priority: Priority) -> Result<Option<Permit>> {
+    match engine.admission() {
+        Some(admission) => admission.admit(ctx, priority).await.map(Some),
+        None => Ok(None),
     }
 }
 
@@ -113,6 +123,13 @@ macro_rules! options {
             #[must_use]
             pub fn timeout(mut self, timeout: Duration) -> Self {
                 self.options.timeout = Some(timeout);
+                self
+            }
+
+            /// How urgent the run is where the engine bounds how many work; `Normal` by default.
+            #[must_use]
+            pub fn priority(mut self, priority: Priority) -> Self {
+                self.options.priority = priority;
                 self
             }
 
@@ -226,6 +243,7 @@ options!(ResumeRequest);
 enum Prepared {
     Open {
         active: Active,
+        permit: Option<Permit>,
         session: Session,
         agent: Agent,
         input: AgentInput,
@@ -241,7 +259,7 @@ enum Prepared {
 impl Prepared {
     async fn finish(self, engine: Engine) -> Result<Outcome> {
         match self {
-            Self::Open { active: _active, session, agent, input } => {
+            Self::Open { active: _active, permit: _permit, session, agent, input } => {
                 engine.execute(&session, &agent, &input).await
             }
             Self::Ended(outcome) => outcome,
@@ -339,11 +357,12 @@ impl RunRequest {
             }
             Asked::Given(spec) => (AgentBuilder::from_spec((*spec).clone()).build()?, Some(spec)),
         };
+        let permit = admitted(&self.engine, &ctx, self.options.priority).await?;
         let journal = self.engine.create(&ctx, &agent, given.as_deref(), &self.input).await?;
         let active = self.engine.activate(&ctx);
         let session = self.engine.session(ctx, journal, self.options.content);
         let session = session.with_pieces(self.options.reader);
-        Ok(Prepared::Open { active, session, agent, input: self.input })
+        Ok(Prepared::Open { active, permit, session, agent, input: self.input })
     }
 }
 
@@ -378,6 +397,7 @@ impl ResumeRequest {
     }
 
     async fn prepare(self, ctx: Context) -> Result<Prepared> {
+        let permit = admitted(&self.engine, &ctx, self.options.priority).await?;
         let (journal, entries) = match self.open(&ctx).await? {
             Some(Opened::Running { journal, entries }) => (journal, entries),
             Some(Opened::Ended { summary, entries }) => {
@@ -396,7 +416,7 @@ impl ResumeRequest {
         let (agent, input) = self.engine.asked_in(self.run, &entries)?;
         let active = self.engine.activate(&ctx);
         let session = self.engine.session(ctx, journal, self.options.content);
-        Ok(Prepared::Open { active, session, agent, input })
+        Ok(Prepared::Open { active, permit, session, agent, input })
     }
 }
 

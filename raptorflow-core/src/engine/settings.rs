@@ -1,4 +1,4 @@
-//! `EngineConfig`: layers, budgets, prices and memory of an engine as data, so that every language gives them in one form.
+//! `EngineConfig`: layers, budgets, prices, memory and admission of an engine as data, so that every language gives them in one form.
 
 use std::{fs, path::PathBuf};
 
@@ -10,6 +10,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     memory::MemoryConfig,
     model::LayersConfig,
+    orchestrator::AdmissionConfig,
     tool::BuiltinTools,
 };
 
@@ -53,6 +54,8 @@ pub struct EngineConfig {
     pub tools: Option<BuiltinTools>,
     /// What agents remember with; nothing by default.
     pub memory: Option<MemoryConfig>,
+    /// How many runs work and wait at the same time; no bound by default.
+    pub admission: Option<AdmissionConfig>,
 }
 
 /// Prices as data: entries, or the path of a TOML file with `[[price]]` entries.
@@ -204,6 +207,7 @@ mod tests {
             (json!({ "prices": [price] }), "prices[0].input", "1.5", "u64"),
             (json!({ "prices": 5 }), "prices", "5", "a sequence"),
             (json!({ "memory": {} }), "memory", "{}", "relevance"),
+            (json!({ "admission": { "slot": 1 } }), "admission.slot", "1", "expected one of `slots`"),
             (
                 json!({ "memory": { "relevance": "words", "window": { "keep": -1 } } }),
                 "memory.window.keep",

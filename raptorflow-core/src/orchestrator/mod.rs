@@ -3,6 +3,7 @@
 //! Row 11 of the house.
 //! An [`Orchestrator`] is itself an actor, so an engine runs, journals and resumes it like any agent.
 
+mod admission;
 mod aggregate;
 mod balance;
 mod disagreement;
@@ -13,6 +14,7 @@ mod router;
 mod supervisor;
 mod task;
 
+pub use admission::{Admission, AdmissionConfig, AdmissionStats, Permit};
 pub use aggregate::{Combined, Contribution, combine};
 pub use balance::{Balance, Balancer, Working};
 pub use disagreement::{Difference, Disagreement, Position};

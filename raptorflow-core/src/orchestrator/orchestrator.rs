@@ -15,11 +15,11 @@ use crate::{
         Actor, Agent, AgentInput, AgentKind, AgentOutput, AgentSpec, Session, event, is_its_own, observed,
     },
     error::{Error, ErrorKind, Result},
-    event::EventKind,
+    event::{EventKind, Priority},
     journal::Fact,
     orchestrator::{
-        AgentChoice, CapabilityRouter, Claim, Combined, Contribution, Decision, Dropped, Missing, Report,
-        Router, RouterCall, Section, Source, Supervisor, Task, TeamSpec, Working, combine,
+        Admission, AgentChoice, CapabilityRouter, Claim, Combined, Contribution, Decision, Dropped, Missing,
+        Report, Router, RouterCall, Section, Source, Supervisor, Task, TeamSpec, Working, combine,
         disagreement::disagreements, router::by_name,
     },
     runtime::Context,
@@ -93,6 +93,7 @@ pub struct Orchestrator {
     teams: Vec<Supervisor>,
     router: Arc<dyn Router>,
     config: OrchestratorConfig,
+    admission: Option<(Admission, Priority)>,
 }
 
 impl Orchestrator {
@@ -114,7 +115,7 @@ impl Orchestrator {
         }
         check_names(&teams)?;
         let (router, config) = (Arc::new(CapabilityRouter), OrchestratorConfig::default());
-        Ok(Self { spec: Arc::new(spec), teams, router, config })
+        Ok(Self { spec: Arc::new(spec), teams, router, config, admission: None })
     }
 
     /// Another router.
@@ -128,6 +129,16 @@ impl Orchestrator {
     #[must_use]
     pub fn with_config(mut self, config: OrchestratorConfig) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Lets every agent wait for a slot of an admission before it is asked, with so much urgency; several
+    /// orchestrators may share one.
+    ///
+    /// An agent that is not admitted ends the run with `RateLimited`, and the run can be resumed.
+    #[must_use]
+    pub fn with_admission(mut self, admission: Admission, urgency: Priority) -> Self {
+        self.admission = Some((admission, urgency));
         self
     }
 
@@ -307,6 +318,15 @@ impl Orchestrator {
         if let Some(error) = failed {
             return Ok(Answered { choice, result: Err(error) });
         }
+        let _permit = match &self.admission {
+            Some((admission, urgency)) => Some(
+                admission
+                    .admit(session.ctx(), *urgency)
+                    .await
+                    .map_err(|error| error.with("asked", &choice.agent))?,
+            ),
+            None => None,
+        };
         match agent.run(&session, &input).await {
             Ok(output) => Ok(Answered { choice, result: Ok(output) }),
             Err(error)

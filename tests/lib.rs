@@ -54,6 +54,8 @@ mod prose {
     mod tools {}
     #[doc = include_str!("../docs/guide/orchestration.md")]
     mod orchestration {}
+    #[doc = include_str!("../docs/guide/events.md")]
+    mod events {}
     #[doc = include_str!("../docs/guide/council.md")]
     mod council {}
 }

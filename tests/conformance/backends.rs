@@ -15,7 +15,7 @@ use raptorflow_core::{
     storage::{Capability, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, Storage},
     testing::conformance::{
         Case, EventSubject, LexicalSubject, MemorySubject, StorageSubject, Subject, VectorSubject,
-        chat_cases, embedder_cases, embedding_cases, event_cases, lexical_cases, memory_cases,
+        chat_cases, durable_cases, embedder_cases, embedding_cases, event_cases, lexical_cases, memory_cases,
         rate_store_cases, storage_cases, vector_cases,
     },
 };
@@ -40,6 +40,11 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
         Backend { contract: "storage", name: "memory", fresh: || Ok(memory()) },
         Backend { contract: "storage", name: "sqlite", fresh: || Ok(sqlite()) },
         Backend { contract: "storage", name: "postgres", fresh: postgres },
+    ];
+    let durable = [
+        Backend { contract: "durable", name: "memory", fresh: || Ok(memory()) },
+        Backend { contract: "durable", name: "sqlite", fresh: || Ok(sqlite()) },
+        Backend { contract: "durable", name: "postgres", fresh: postgres },
     ];
     let event = [Backend { contract: "event", name: "local", fresh: || Ok(local()) }];
     let lexical = [Backend { contract: "lexical", name: "inverted", fresh: || Ok(inverted()) }];
@@ -76,6 +81,7 @@ pub(crate) fn trials(required: &str) -> Vec<Trial> {
     ]
     .concat();
     let mut trials = of_contract(&storage, &[storage_cases(), archive::cases()].concat(), &required);
+    trials.extend(of_contract(&durable, &durable_cases(), &required));
     trials.extend(of_contract(&event, &event_cases(), &required));
     trials.extend(of_contract(&chat, &chat_cases(), &required));
     trials.extend(of_contract(&embedding, &embedding_cases(), &required));

@@ -10,6 +10,7 @@ mod archive;
 mod backends;
 mod chat;
 mod child;
+mod durable;
 mod embedding;
 mod mcp;
 mod mcp_peer;
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
     if let Some(payer) = spending::Payer::of_this_process() {
         return payer.run();
     }
+    if let Some(worker) = durable::Worker::of_this_process() {
+        return worker.run();
+    }
     if let Some(peer) = mcp_peer::Peer::of_this_process() {
         return peer.run();
     }
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
     trials.extend(model::trials());
     trials.extend(sqlite::trials());
     trials.extend(spending::trials());
+    trials.extend(durable::trials());
     #[cfg(unix)]
     for of in [postgres::trials, rates::trials, restart::trials, runs::trials] {
         trials.extend(of(&required));

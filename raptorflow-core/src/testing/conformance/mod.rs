@@ -18,6 +18,7 @@
 
 mod case;
 mod chat;
+mod durable;
 mod embedding;
 mod event;
 mod lexical;
@@ -28,6 +29,7 @@ mod vector;
 
 pub use case::{Case, Running, Subject};
 pub use chat::{ChatPlace, ChatSubject, Situation, chat_cases};
+pub use durable::durable_cases;
 pub use embedding::{
     EmbedderSubject, EmbeddingPlace, EmbeddingSituation, EmbeddingSubject, embedder_cases, embedding_cases,
 };

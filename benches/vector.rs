@@ -132,3 +132,19 @@ fn put_hnsw(bencher: Bencher<'_, '_>) {
         bench.now(index.put(&bench.ctx, &[(*key, vector)])).expect("a put");
     });
 }
+
+#[divan::bench]
+fn save_hnsw(bencher: Bencher<'_, '_>) {
+    let (bench, folder) = (Bench::new(), tempfile::tempdir().expect("a folder"));
+    let path = folder.path().join("index");
+    bencher.bench_local(|| bench.wait(HNSW.save(&bench.ctx, &path)).expect("a save"));
+}
+
+#[divan::bench]
+fn open_hnsw(bencher: Bencher<'_, '_>) {
+    let (bench, folder) = (Bench::new(), tempfile::tempdir().expect("a folder"));
+    let path = folder.path().join("index");
+    bench.wait(HNSW.save(&bench.ctx, &path)).expect("a save");
+    bencher
+        .bench_local(|| bench.wait(HnswIndex::builder(DIMENSION).open(&bench.ctx, &path)).expect("an index"));
+}

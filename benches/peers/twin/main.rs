@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks by printing")]
 
 mod agents;
+mod ann;
 mod crash;
 mod group_commit;
 mod report;
@@ -15,7 +16,7 @@ use raptorflow_meter::Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const USAGE: &str = "usage: peers crash LOG DATABASE MODE STEPS | peers speed WORK ROUNDS [ADDRESS]";
+const USAGE: &str = "usage: peers crash LOG DATABASE MODE STEPS | peers speed WORK ROUNDS [ADDRESS] | peers ann VECTORS QUERIES FOLDER";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             let rounds = rounds.parse().expect("a number of rounds");
             speed::run(&tokio, work, rounds, address.first().copied())
         }
+        ["ann", vectors, queries, folder] => ann::run(&tokio, vectors, queries, folder),
         _ => Err(USAGE.to_owned()),
     };
     match done {

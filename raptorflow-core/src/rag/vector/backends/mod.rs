@@ -4,4 +4,4 @@ mod flat;
 mod hnsw;
 
 pub use flat::FlatIndex;
-pub use hnsw::{HnswConfig, HnswIndex};
+pub use hnsw::{HnswBuilder, HnswConfig, HnswIndex};

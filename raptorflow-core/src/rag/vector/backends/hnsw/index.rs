@@ -1,52 +1,30 @@
 //! `HnswIndex`: the contract of a vector index around the graph.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::Result,
     rag::vector::{
-        Capability, KeyFilter, Metric, Scored, TopK, VectorIndex, VectorQuery,
-        backends::hnsw::graph::{Graph, Near},
+        Capability, Metric, Scored, VectorIndex, VectorQuery,
+        backends::hnsw::{
+            builder::{HnswBuilder, HnswConfig},
+            graph::Graph,
+            search::{Desk, Effort},
+            snapshot,
+        },
         check_dimension, check_vector,
-        kernel::push_unit,
+        kernel::{kernels, push_unit},
     },
     runtime::Context,
 };
 
-/// How many keys a filter is asked for, to guess what share of all it allows.
-const SAMPLE: usize = 256;
-/// The most that a filter widens the walk.
-const MAX_WIDENING: f32 = 8.0;
-/// Below this share a filtered walk mostly meets keys that it may not return.
-const NARROW: f32 = 0.02;
 /// Batches above this are linked on a blocking thread.
 const BLOCKING_BATCH: usize = 8;
-
-/// Settings of the graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct HnswConfig {
-    /// Links of a vector on each upper level, and half of those on the base; 2 to 256, 16 by default.
-    pub m: usize,
-    /// How many candidates a new vector weighs for its links; at least `m`, 200 by default.
-    pub ef_construction: usize,
-    /// How many candidates a search weighs unless it says otherwise; 64 by default.
-    pub ef_search: usize,
-    /// Where a search has at most this many vectors to choose from, it compares them all; 10,000 by default.
-    pub exact_below: usize,
-    /// Decides how high each vector stands; the same seed and changes give the same graph.
-    pub seed: u64,
-}
-
-impl Default for HnswConfig {
-    fn default() -> Self {
-        Self { m: 16, ef_construction: 200, ef_search: 64, exact_below: 10_000, seed: 0 }
-    }
-}
 
 /// Approximate search over a hierarchical navigable small world graph.
 ///
@@ -80,6 +58,8 @@ pub struct HnswIndex {
     dimension: usize,
     metric: Metric,
     graph: Arc<RwLock<Graph>>,
+    /// What searches work in; as many as ever searched at once.
+    desks: Arc<Mutex<Vec<Desk>>>,
 }
 
 impl HnswIndex {
@@ -89,22 +69,77 @@ impl HnswIndex {
     /// `InvalidInput` when the dimension is 0 or above 65,536, or a setting is out of its bounds.
     pub fn new(dimension: usize, metric: Metric, config: HnswConfig) -> Result<Self> {
         check_dimension("vector.new", dimension)?;
-        let bad = |field: &'static str, value: usize, expected: &'static str| {
-            Err(Error::new(ErrorKind::InvalidInput, "vector.new", expected)
-                .with("field", field)
-                .with("value", value))
+        config.check()?;
+        let graph = Graph::new(dimension, metric, config.m, config.seed);
+        Ok(Self::around(config, Arc::new(graph.into())))
+    }
+
+    /// An index of that dimension, setting by setting, or from a file.
+    ///
+    /// ```
+    /// use raptorflow_core::{
+    ///     rag::vector::{HnswIndex, Metric, VectorIndex, VectorQuery},
+    ///     runtime::{Context, Runtime},
+    /// };
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> raptorflow_core::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("index");
+    /// let ctx = Context::new(&Runtime::current()?);
+    /// let index = HnswIndex::builder(2).metric(Metric::Dot).ef_search(100).build()?;
+    /// index.put(&ctx, &[(1, &[1.0, 0.0]), (2, &[0.0, 1.0])]).await?;
+    /// index.save(&ctx, &path).await?;
+    ///
+    /// let opened = HnswIndex::builder(2).metric(Metric::Dot).open(&ctx, &path).await?;
+    /// assert_eq!(opened.search(&ctx, VectorQuery::new(&[2.0, 1.0], 1)).await?[0].key, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(dimension: usize) -> HnswBuilder {
+        HnswBuilder::new(dimension)
+    }
+
+    pub(super) fn around(config: HnswConfig, graph: Arc<RwLock<Graph>>) -> Self {
+        let (dimension, metric) = {
+            let graph = graph.read().unwrap_or_else(PoisonError::into_inner);
+            (graph.dimension, graph.metric)
         };
-        if !(2..=256).contains(&config.m) {
-            return bad("m", config.m, "expected 2 to 256");
-        }
-        if config.ef_construction < config.m {
-            return bad("ef_construction", config.ef_construction, "expected at least m");
-        }
-        if config.ef_search == 0 {
-            return bad("ef_search", config.ef_search, "expected at least 1");
-        }
-        let graph = Arc::new(RwLock::new(Graph::new(dimension, metric, config.m, config.seed)));
-        Ok(Self { config, dimension, metric, graph })
+        Self { config, dimension, metric, graph, desks: Arc::default() }
+    }
+
+    /// Writes the index to a file, so that [`HnswBuilder::open`] need not build it again.
+    ///
+    /// The file is written beside, synced and renamed: after a crash there is the old one or the new one.
+    /// Searches go on meanwhile; changes wait.
+    /// A file `<path>.lock` stays beside it, which keeps writers apart.
+    ///
+    /// # Errors
+    /// `Conflict` when somebody else is saving to the same file; `PermissionDenied`, `NotFound` or `Unavailable` when the
+    /// file cannot be written.
+    ///
+    /// # Cancellation
+    /// Dropping the future does not stop the writing.
+    pub async fn save(&self, ctx: &Context, path: impl Into<PathBuf>) -> Result<()> {
+        let (graph, path) = (Arc::clone(&self.graph), path.into());
+        let write = move || snapshot::save(&graph.read().unwrap_or_else(PoisonError::into_inner), &path);
+        ctx.runtime().tasks().spawn_blocking(write).await?
+    }
+
+    /// How many bytes of memory of its own the graph with its codes takes, without the vectors and the table of keys.
+    ///
+    /// What is mapped from a snapshot belongs to the file and is not counted.
+    #[must_use]
+    pub fn graph_bytes(&self) -> usize {
+        let graph = self.graph.read().unwrap_or_else(PoisonError::into_inner);
+        let lines = graph.heads.footprint() + graph.codes.footprint();
+        let slots = graph.keys.footprint() + graph.live.footprint() + graph.levels.footprint();
+        lines + slots + graph.base.footprint() + graph.upper.footprint() + graph.upper_at.footprint()
+    }
+
+    /// Which instructions of the processor compare vectors: `avx512-vnni`, `avx2`, `neon` or `plain`.
+    #[must_use]
+    pub fn instructions(&self) -> &'static str {
+        kernels().name
     }
 
     /// The vector as the graph keeps it: of length 1 under `Cosine`.
@@ -117,55 +152,13 @@ impl HnswIndex {
         prepared
     }
 
-    fn find(&self, graph: &Graph, vector: &[f32], query: VectorQuery<'_>) -> Vec<Scored> {
-        if query.k == 0 || graph.count() == 0 {
-            return Vec::new();
-        }
-        let share = query.filter.map_or(1.0, |allows| allowed_share(graph, allows));
-        let matches = share * graph.count() as f32;
-        if matches <= self.config.exact_below as f32 || share < NARROW {
-            return compare_all(graph, vector, query);
-        }
-        let widening = (1.0 / share).min(MAX_WIDENING);
-        let effort = query.effort.unwrap_or(self.config.ef_search).max(query.k);
-        let breadth = (effort as f32 * widening) as usize;
-        let found = walk(graph, vector, query, breadth);
-        // The walk may end in a corner of keys that the filter rejects; `k` were promised.
-        if found.len() < query.k.min(graph.count()) { compare_all(graph, vector, query) } else { found }
+    /// A desk that no other search works at.
+    fn desk(&self) -> Desk {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
-}
 
-/// What share of the keys a filter allows, by an even sample of the slots.
-fn allowed_share(graph: &Graph, allows: KeyFilter<'_>) -> f32 {
-    let step = (graph.size() / SAMPLE).max(1);
-    let (mut asked, mut allowed) = (0_u32, 0_u32);
-    for slot in graph.all().step_by(step).filter(|slot| graph.is_live(*slot)) {
-        asked += 1;
-        allowed += u32::from(allows(graph.key(slot)));
-    }
-    if asked == 0 { 0.0 } else { allowed as f32 / asked as f32 }
-}
-
-fn walk(graph: &Graph, vector: &[f32], query: VectorQuery<'_>, breadth: usize) -> Vec<Scored> {
-    let Some(start) = graph.descend(vector, 0) else { return Vec::new() };
-    let mut top = TopK::new(query.k);
-    graph.walk(vector, start, 0, breadth, |near| keep(graph, near, query.filter, &mut top));
-    top.into_sorted()
-}
-
-fn compare_all(graph: &Graph, vector: &[f32], query: VectorQuery<'_>) -> Vec<Scored> {
-    let mut top = TopK::new(query.k);
-    for slot in graph.all().filter(|slot| graph.is_live(*slot)) {
-        keep(graph, graph.near(vector, slot), query.filter, &mut top);
-    }
-    top.into_sorted()
-}
-
-fn keep(graph: &Graph, near: Near, filter: Option<KeyFilter<'_>>, top: &mut TopK) {
-    let scored = graph.scored(near);
-    let wanted = graph.is_live(near.slot()) && top.would_keep(scored);
-    if wanted && filter.is_none_or(|allows| allows(scored.key)) {
-        top.push(scored);
+    fn put_back(&self, desk: Desk) {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner).push(desk);
     }
 }
 
@@ -193,26 +186,41 @@ impl VectorIndex for HnswIndex {
         }
         let prepared: Vec<(u64, Vec<f32>)> =
             items.iter().map(|(key, vector)| (*key, self.prepare(vector))).collect();
-        let (graph, breadth) = (Arc::clone(&self.graph), self.config.ef_construction);
+        let (index, breadth) = (self.clone(), self.config.ef_construction);
         let link = move || {
+            let mut desk = index.desk();
+            let graph = || index.graph.write().unwrap_or_else(PoisonError::into_inner);
+            graph().settle(&prepared)?;
+            graph().reserve(prepared.len())?;
             for (key, vector) in prepared {
                 // Locked anew for each, so that searches come in between.
-                graph.write().unwrap_or_else(PoisonError::into_inner).insert(key, &vector, breadth)?;
+                graph().insert(key, &vector, breadth, &mut desk.scratch)?;
             }
+            index.put_back(desk);
             Ok(())
         };
         if items.len() > BLOCKING_BATCH { ctx.runtime().tasks().spawn_blocking(link).await? } else { link() }
     }
 
     async fn delete(&self, _ctx: &Context, keys: &[u64]) -> Result<usize> {
+        let mut desk = self.desk();
         let mut graph = self.graph.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(keys.iter().filter(|key| graph.delete(**key, self.config.ef_construction)).count())
+        let existed = graph.delete(keys, self.config.ef_construction, &mut desk.scratch)?;
+        self.put_back(desk);
+        Ok(existed)
     }
 
     async fn search(&self, _ctx: &Context, query: VectorQuery<'_>) -> Result<Vec<Scored>> {
         check_vector("vector.search", query.vector, self.dimension, self.metric)?;
         let vector = self.prepare(query.vector);
+        let effort = Effort {
+            breadth: query.effort.unwrap_or(self.config.ef_search),
+            exact_below: self.config.exact_below,
+        };
+        let mut desk = self.desk();
         let graph = self.graph.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.find(&graph, &vector, query))
+        let found = graph.search(&vector, query, effort, &mut desk);
+        self.put_back(desk);
+        Ok(found)
     }
 }

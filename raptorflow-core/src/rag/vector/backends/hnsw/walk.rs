@@ -1,20 +1,24 @@
-//! Follows links toward a query: greedily on the upper levels, in a beam on one.
+//! Follows links toward a query: greedily on the upper levels, with a pool of the nearest on one.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
-
-use crate::rag::vector::backends::hnsw::graph::{Graph, Near, Slot};
+use crate::rag::vector::{
+    backends::hnsw::{
+        code::Coded,
+        graph::{Graph, NONE},
+        near::{Near, Scratch},
+    },
+    kernel::prefetch,
+};
 
 impl Graph {
     /// The nearest slot found by stepping down from the entry to the level above `level`.
-    pub(super) fn descend(&self, query: &[f32], level: usize) -> Option<Near> {
+    pub(super) fn descend(&self, query: &Coded, level: usize) -> Option<Near> {
         let entry = self.entry?;
         let mut best = self.near(query, entry);
         for level in (level + 1..=self.level(entry)).rev() {
             // Each step is strictly nearer, so it ends.
             while let Some(next) = self
                 .links(best.slot(), level)
-                .iter()
-                .map(|slot| self.near(query, *slot))
+                .map(|slot| self.near(query, slot))
                 .min()
                 .filter(|next| *next < best)
             {
@@ -26,58 +30,52 @@ impl Graph {
 
     /// Walks one level from `start`, always on from the nearest, until the `breadth` nearest seen lead no further.
     ///
-    /// `see` is called once for every slot that comes near enough to enter the beam, dead ones included.
+    /// They are in the pool of `scratch` then, dead ones included; `see` is called for each whose distance was taken.
     pub(super) fn walk(
         &self,
-        query: &[f32],
+        query: &Coded,
         start: Near,
         level: usize,
         breadth: usize,
+        scratch: &mut Scratch,
         mut see: impl FnMut(Near),
     ) {
-        let mut visited = Visited::new(self.size());
-        let mut open = BinaryHeap::from([Reverse(start)]);
-        let mut beam = BinaryHeap::from([start]);
+        let Scratch { pool, visited, fresh, worth } = scratch;
+        pool.clear(breadth);
+        visited.clear(self.size());
         visited.insert(start.slot());
+        pool.push(start);
         see(start);
-        while let Some(Reverse(next)) = open.pop() {
-            let full = beam.len() >= breadth;
-            if full && beam.peek().is_some_and(|worst| next > *worst) {
-                return;
+        while let Some(next) = pool.pop() {
+            // Most often the turn after this one, unless a nearer one is found now.
+            if let Some(after) = pool.peek() {
+                prefetch(self.block(after, level));
             }
-            for slot in self.links(next.slot(), level) {
-                if !visited.insert(*slot) {
-                    continue;
+            fresh.clear();
+            for slot in self.block(next.slot(), level) {
+                if *slot == NONE {
+                    break;
                 }
+                if visited.insert(*slot) {
+                    prefetch(self.head(*slot));
+                    fresh.push(*slot);
+                }
+            }
+            worth.clear();
+            let bound = pool.bound();
+            for slot in fresh.iter() {
+                if self.coder.at_least(query, self.head(*slot)) < bound {
+                    prefetch(self.codes(*slot));
+                    worth.push(*slot);
+                }
+            }
+            for slot in worth.iter() {
                 let near = self.near(query, *slot);
-                if beam.len() >= breadth {
-                    if beam.peek().is_none_or(|worst| near > *worst) {
-                        continue;
-                    }
-                    beam.pop();
+                if pool.push(near) {
+                    prefetch(self.block(*slot, level));
                 }
-                beam.push(near);
-                open.push(Reverse(near));
                 see(near);
             }
         }
-    }
-}
-
-/// A set of slots as bits.
-struct Visited(Vec<u64>);
-
-impl Visited {
-    fn new(size: usize) -> Self {
-        Self(vec![0; size / 64 + 1])
-    }
-
-    /// Whether the slot was new.
-    fn insert(&mut self, slot: Slot) -> bool {
-        let (word, bit) = (slot as usize / 64, 1_u64 << (slot % 64));
-        let Some(word) = self.0.get_mut(word) else { return false };
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
     }
 }

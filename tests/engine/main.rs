@@ -19,6 +19,7 @@ mod budget;
 mod capability;
 mod combine;
 mod compaction;
+mod conflicts;
 mod control;
 mod flows;
 mod grants;

@@ -132,6 +132,12 @@ impl Balancer {
         self.state().loads.get(agent).copied().unwrap_or_default()
     }
 
+    /// How much all agents have to do at this moment.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.state().loads.values().sum()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

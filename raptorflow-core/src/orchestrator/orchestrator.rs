@@ -18,12 +18,16 @@ use crate::{
     event::{EventKind, Priority},
     journal::Fact,
     orchestrator::{
-        Admission, AgentChoice, CapabilityRouter, Claim, Combined, Contribution, Decision, Dropped, Missing,
-        Report, Router, RouterCall, Section, Source, Supervisor, Task, TeamSpec, Working, combine,
-        disagreement::disagreements, router::by_name,
+        Admission, AgentChoice, CapabilityRouter, Claim, Conflicts, Decision, Escalation, Report, Router,
+        RouterCall, Supervisor, Task, Working,
+        answered::{Answered, before, is_done, section, sum},
+        disagreement::disagreements,
+        restart::restarting,
+        review::Review,
+        router::by_name,
     },
     runtime::Context,
-    types::{AgentId, Message, Money, Usage, contained},
+    types::{AgentId, Message, Usage},
 };
 
 /// Settings of an orchestrator.
@@ -94,6 +98,7 @@ pub struct Orchestrator {
     router: Arc<dyn Router>,
     config: OrchestratorConfig,
     admission: Option<(Admission, Priority)>,
+    review: Review,
 }
 
 impl Orchestrator {
@@ -115,7 +120,7 @@ impl Orchestrator {
         }
         check_names(&teams)?;
         let (router, config) = (Arc::new(CapabilityRouter), OrchestratorConfig::default());
-        Ok(Self { spec: Arc::new(spec), teams, router, config, admission: None })
+        Ok(Self { spec: Arc::new(spec), teams, router, config, admission: None, review: Review::default() })
     }
 
     /// Another router.
@@ -139,6 +144,20 @@ impl Orchestrator {
     #[must_use]
     pub fn with_admission(mut self, admission: Admission, urgency: Priority) -> Self {
         self.admission = Some((admission, urgency));
+        self
+    }
+
+    /// Settles claims that disagree; without it they are listed and left to the reader.
+    #[must_use]
+    pub fn with_conflicts(mut self, conflicts: Conflicts) -> Self {
+        self.review.conflicts = Some(conflicts);
+        self
+    }
+
+    /// Asks people about reports for which a rule holds; the run waits for their answers.
+    #[must_use]
+    pub fn with_escalation(mut self, escalation: Escalation) -> Self {
+        self.review.escalation = Some(escalation);
         self
     }
 
@@ -166,8 +185,18 @@ impl Orchestrator {
         self.tell(session, EventKind::StatusUpdated, json!({ "state": "executing", "agents": agents }))
             .await?;
         let answers = self.work(session, task, &decision, working).await?;
+        let mut report = self.report(task, decision, &answers)?;
+        if self.review.is_wanted() {
+            self.tell(session, EventKind::StatusUpdated, json!({ "state": "validating" })).await?;
+            self.review.apply(session, &self.spec, task, &mut report).await?;
+        }
         self.tell(session, EventKind::StatusUpdated, json!({ "state": "completing" })).await?;
-        let output = self.report(task, decision, &answers)?;
+        let (usage, cost) = (report.usage, report.cost);
+        let output = serde_json::to_value(&report).map_err(|err| {
+            Error::new(ErrorKind::Internal, "orchestrator.report", "the report does not serialize")
+                .caused_by(err)
+        })?;
+        let output = AgentOutput { output, usage, cost, ..AgentOutput::default() };
         self.tell(session, EventKind::WorkflowCompleted, json!({ "agents": agents })).await?;
         Ok(output)
     }
@@ -327,7 +356,8 @@ impl Orchestrator {
             ),
             None => None,
         };
-        match agent.run(&session, &input).await {
+        let policy = self.team(&choice.team)?.restart();
+        match restarting(&session, agent, &input, policy).await {
             Ok(output) => Ok(Answered { choice, result: Ok(output) }),
             Err(error)
                 if is_its_own(session.ctx(), &choice.agent, &error)
@@ -340,7 +370,7 @@ impl Orchestrator {
         }
     }
 
-    fn report(&self, task: &Task, decision: Decision, answers: &[Answered]) -> Result<AgentOutput> {
+    fn report(&self, task: &Task, decision: Decision, answers: &[Answered]) -> Result<Report> {
         if let Some(error) = answers.iter().find_map(|it| it.result.as_ref().err())
             && answers.iter().all(|it| it.result.is_err())
         {
@@ -359,12 +389,19 @@ impl Orchestrator {
         let (goal, cost) = (task.goal.clone(), sum(outputs().map(|output| output.cost)));
         let all: Vec<Claim> = sections.iter().flat_map(|section| section.claims.iter().cloned()).collect();
         let disagreements = disagreements(&all);
-        let report = Report { goal, sections, disagreements, dropped, sources, decision, usage, cost };
-        let output = serde_json::to_value(&report).map_err(|err| {
-            Error::new(ErrorKind::Internal, "orchestrator.report", "the report does not serialize")
-                .caused_by(err)
-        })?;
-        Ok(AgentOutput { output, usage, cost, ..AgentOutput::default() })
+        let (resolutions, escalations) = (Vec::new(), Vec::new());
+        Ok(Report {
+            goal,
+            sections,
+            disagreements,
+            resolutions,
+            escalations,
+            dropped,
+            sources,
+            decision,
+            usage,
+            cost,
+        })
     }
 
     fn team(&self, name: &str) -> Result<&Supervisor> {
@@ -392,6 +429,10 @@ impl Actor for Orchestrator {
         &self.spec
     }
 
+    fn check_signal(&self, name: &str, _value: &Value, by: Option<&str>) -> Result<()> {
+        self.review.check(name, by)
+    }
+
     async fn run(&self, session: &Session, input: &AgentInput) -> Result<AgentOutput> {
         input.without_attachments()?;
         let task = Task::from_input(input)?;
@@ -399,67 +440,10 @@ impl Actor for Orchestrator {
     }
 }
 
-/// Whether all steps of these names have ended.
-fn is_done(steps: &[String], answers: &[Answered]) -> bool {
-    steps.iter().all(|step| answers.iter().any(|it| it.choice.step.as_ref() == Some(step)))
-}
-
-/// What came of the steps that a choice builds on, as data; an error when one of them gave no answer.
-fn before(choice: &AgentChoice, answers: &[Answered]) -> Result<String> {
-    const TAG: &str = "answer";
-    let mut text = String::new();
-    for it in answers.iter().filter(|it| it.choice.step.as_ref().is_some_and(|it| choice.after.contains(it)))
-    {
-        let output = it.result.as_ref().map_err(|_| {
-            let message = "a step that this one builds on gave no answer";
-            Error::new(ErrorKind::Conflict, "orchestrator.plan", message).with("agent", &it.choice.agent)
-        })?;
-        let said = match &output.output {
-            Value::String(said) => said.clone(),
-            other => other.to_string(),
-        };
-        text.push_str(&format!("\n\nWhat {} answered, as data:\n<{TAG}>\n", it.choice.agent));
-        text.push_str(&contained(&said, TAG));
-        text.push_str(&format!("\n</{TAG}>"));
-    }
-    Ok(text)
-}
-
-#[derive(Debug)]
-struct Answered {
-    choice: AgentChoice,
-    result: Result<AgentOutput>,
-}
-
-/// What one team found, and its claims that were left out; `sources` grows by what it cites.
-fn section<'a>(
-    team: &TeamSpec,
-    answers: impl Iterator<Item = &'a Answered>,
-    sources: &mut Vec<Source>,
-) -> (Section, Vec<Dropped>) {
-    let (mut given, mut missing) = (Vec::new(), Vec::new());
-    for Answered { choice, result } in answers {
-        let agent = choice.agent.clone();
-        match result {
-            Ok(output) => given.push(Contribution { agent, output: output.clone() }),
-            Err(error) => missing.push(Missing { agent, error: error.clone() }),
-        }
-    }
-    let Combined { claims, details, dropped } = combine(&given, sources);
-    let (title, heading) = (team.title.clone(), team.heading.clone());
-    (Section { team: team.name.clone(), title, heading, claims, details, missing }, dropped)
-}
-
 fn changed(what: &'static str, name: &str) -> Error {
     let message =
         "the recorded decision names something that is gone; the definition has changed since the run began";
     Error::new(ErrorKind::Conflict, "orchestrator.resume", message).with(what, name)
-}
-
-/// The sum of costs; unknown as soon as one is, or when they are in two currencies.
-fn sum(mut costs: impl Iterator<Item = Option<Money>>) -> Option<Money> {
-    let first = costs.next().flatten()?;
-    costs.try_fold(first, |sum, cost| sum.plus(cost?).ok())
 }
 
 /// Refuses names of teams, and of agents within a team, that are used twice: they are the places of a journal.

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use serde_json::Value;
 
 use crate::{
-    orchestrator::{AgentChoice, Balance, Difference, Disagreement, Report, Section},
+    orchestrator::{AgentChoice, Balance, Difference, Report, Section},
     types::AgentId,
 };
 
@@ -25,7 +25,8 @@ impl Report {
         for section in &self.sections {
             write_section(out, section)?;
         }
-        write_disagreements(out, &self.disagreements)?;
+        self.write_disagreements(out)?;
+        self.write_escalations(out)?;
         if !self.dropped.is_empty() {
             writeln!(out, "## Left out\n")?;
             for it in &self.dropped {
@@ -45,6 +46,51 @@ impl Report {
             writeln!(out)?;
         }
         Ok(())
+    }
+
+    fn write_disagreements(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "## What disagreed\n")?;
+        if self.disagreements.is_empty() {
+            return writeln!(
+                out,
+                "No two claims share most of their words and differ in a number or a denial.\n"
+            );
+        }
+        for (at, it) in self.disagreements.iter().enumerate() {
+            let what = match it.difference {
+                Difference::Numbers => "other numbers",
+                Difference::Denial => "one denies the other",
+            };
+            writeln!(out, "- About {} ({what}):", it.about.join(", "))?;
+            let settled = self.resolutions.iter().find(|resolution| resolution.disagreement == at);
+            for (number, position) in it.positions.iter().enumerate() {
+                let who = names(&position.agents);
+                let holds = settled.is_some_and(|it| it.position == Some(number));
+                let mark = if holds { " (this holds)" } else { "" };
+                let claim = one_line(&position.claim);
+                writeln!(out, "  - {claim} {} *({who})*{mark}", cites(&position.sources))?;
+            }
+            for said in settled.iter().flat_map(|it| &it.tried) {
+                let verdict = if said.position.is_some() { "decided" } else { "did not decide" };
+                writeln!(out, "  - By {}: {verdict}; {}.", said.by, one_line(&said.reason))?;
+            }
+        }
+        writeln!(out)
+    }
+
+    fn write_escalations(&self, out: &mut String) -> fmt::Result {
+        if self.escalations.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "## What people were asked\n")?;
+        for it in &self.escalations {
+            writeln!(out, "- {} ({}): {}", it.rule, it.asked.join(", "), one_line(&it.prompt))?;
+            match &it.by {
+                Some(level) => writeln!(out, "  - {level}: {}", one_line(&it.answer.to_string()))?,
+                None => writeln!(out, "  - Nobody answered in time.")?,
+            }
+        }
+        writeln!(out)
     }
 
     fn write_decision(&self, out: &mut String) -> fmt::Result {
@@ -108,28 +154,6 @@ fn write_detail(out: &mut String, name: &str, value: &Value, depth: usize) -> fm
         Value::String(text) => writeln!(out, "{indent}- {label}: {}", one_line(text)),
         other => writeln!(out, "{indent}- {label}: {other}"),
     }
-}
-
-fn write_disagreements(out: &mut String, disagreements: &[Disagreement]) -> fmt::Result {
-    writeln!(out, "## What disagreed\n")?;
-    if disagreements.is_empty() {
-        return writeln!(
-            out,
-            "No two claims share most of their words and differ in a number or a denial.\n"
-        );
-    }
-    for it in disagreements {
-        let what = match it.difference {
-            Difference::Numbers => "other numbers",
-            Difference::Denial => "one denies the other",
-        };
-        writeln!(out, "- About {} ({what}):", it.about.join(", "))?;
-        for position in &it.positions {
-            let who = names(&position.agents);
-            writeln!(out, "  - {} {} *({who})*", one_line(&position.claim), cites(&position.sources))?;
-        }
-    }
-    writeln!(out)
 }
 
 fn describe(choice: &AgentChoice) -> String {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     error::Error,
-    orchestrator::{Decision, Disagreement},
+    orchestrator::{Decision, Disagreement, Escalated, Resolution},
     types::{AgentId, Money, Usage},
 };
 
@@ -82,13 +82,19 @@ pub struct Report {
     pub sections: Vec<Section>,
     /// Where claims do not agree.
     pub disagreements: Vec<Disagreement>,
+    /// How those were settled that were judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolutions: Vec<Resolution>,
+    /// What people were asked about all this, and what they answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub escalations: Vec<Escalated>,
     /// Claims that were left out.
     pub dropped: Vec<Dropped>,
     /// What the claims rest on.
     pub sources: Vec<Source>,
     /// Who was chosen and why.
     pub decision: Decision,
-    /// Tokens that the agents took that answered; the outcome of the run counts those of all.
+    /// Tokens that the agents took that answered, judges among them; the outcome of the run counts those of all.
     pub usage: Usage,
     /// What the agents cost that answered; `None` when a price is unknown or there are two currencies.
     pub cost: Option<Money>,

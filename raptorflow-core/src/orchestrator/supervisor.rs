@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     agent::{Agent, AgentSpec, Candidate, Match, Matcher, Routing},
     event::Channel,
-    orchestrator::{Balance, Balancer, Estimate, Working},
+    orchestrator::{Balance, Balancer, Estimate, RestartPolicy, Working},
     types::AgentId,
 };
 
@@ -86,6 +86,7 @@ pub struct Supervisor {
     spec: TeamSpec,
     agents: Vec<Agent>,
     balancer: Balancer,
+    restart: RestartPolicy,
     matcher: Matcher,
 }
 
@@ -95,7 +96,20 @@ impl Supervisor {
     pub fn new(spec: TeamSpec, lead: Agent, members: Vec<Agent>) -> Self {
         let agents: Vec<Agent> = std::iter::once(lead).chain(members).collect();
         let matcher = Matcher::new(agents.iter().map(|agent| Candidate::agent(agent.spec())));
-        Self { spec, agents, balancer: Balancer::default(), matcher }
+        Self { spec, agents, balancer: Balancer::default(), restart: RestartPolicy::default(), matcher }
+    }
+
+    /// Asks agents of the team again that failed; never by default.
+    #[must_use]
+    pub fn with_restart(mut self, policy: RestartPolicy) -> Self {
+        self.restart = policy;
+        self
+    }
+
+    /// When its agents are asked again.
+    #[must_use]
+    pub fn restart(&self) -> &RestartPolicy {
+        &self.restart
     }
 
     /// The team as data.

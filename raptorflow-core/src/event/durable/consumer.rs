@@ -27,7 +27,7 @@ const TRIES: usize = 10_000;
 /// take for one group.
 ///
 /// ```
-/// use raptorflow_core::{Error, ErrorKind, runtime::{Context, Runtime}, storage::Storage};
+/// use raptorflow_core::{runtime::{Context, Runtime}, storage::Storage};
 /// use raptorflow_core::event::{Channel, DurableChannels, DurableConfig, Event, EventKind, GroupConfig};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> raptorflow_core::Result<()> {

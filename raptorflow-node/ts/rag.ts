@@ -26,7 +26,7 @@ export interface Document {
 }
 
 /** Which indexes a search asks: vectors, words, or both. */
-export type Mode = 'dense' | 'lexical' | 'hybrid'
+export type Mode = 'dense' | 'lexical' | 'graph' | 'hybrid'
 
 /** What a search may return: fields of the metadata with the value, or a list of values, that they must have. */
 export type Filter = Readonly<Record<string, Json>>
@@ -35,7 +35,7 @@ export type Filter = Readonly<Record<string, Json>>
 export interface SearchOptions {
   /** At most this many hits; 10 by default. */
   readonly k?: number
-  /** Which indexes to ask; `hybrid` by default with a semantic embedder, else `lexical`. */
+  /** Which indexes to ask; `hybrid` by default with a semantic embedder, else `graph`. */
   readonly mode?: Mode
   /** Only documents that this allows. */
   readonly filter?: Filter
@@ -54,7 +54,7 @@ export interface Hit {
   /** How well it fits; comparable within one search only. */
   readonly score: number
   /** What the score is made of. */
-  readonly parts: { readonly dense: number | null; readonly lexical: number | null }
+  readonly parts: { readonly dense: number | null; readonly lexical: number | null; readonly graph?: number }
   /** The text, exactly as in the document. */
   readonly text: string
   /** The document's id. */

@@ -58,7 +58,9 @@ def test_hits_say_where_they_stand() -> None:
         assert (hit.document, hit.source, hit.lines) == ("plans", "plans", (1, 3))
         text = DOCUMENTS[0].text.encode()
         assert text[hit.bytes[0] : hit.bytes[1]].decode() == hit.text
-        assert hit.metadata == {"lang": "en", "n": 1} and hit.score > 0 and hit.parts["lexical"] == hit.score
+        assert hit.metadata == {"lang": "en", "n": 1} and hit.score > 0 and hit.parts["lexical"] > 0
+        (hit,) = await kb.search("how much is the basic plan?", k=1, mode="lexical")
+        assert hit.parts["lexical"] == hit.score
         (hit,) = await kb.search("money", k=5, filter={"kind": "policy"})
         assert hit.source == "faq.md"
         assert await kb.search("money", filter={"lang": ["en", "hi"]}) == []

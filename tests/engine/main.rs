@@ -27,6 +27,7 @@ mod handoffs;
 mod hook_places;
 mod hooks;
 mod knowledge_base;
+mod knowledge_graph;
 mod layers;
 mod mcp;
 #[cfg(unix)]

@@ -11,6 +11,7 @@ use crate::{
         catalog::{Entry, indexed_text},
         chunk::{Chunker, MarkdownChunker},
         embed::Embedder,
+        graph,
         indexes::Indexes,
         knowledge::KnowledgeBase,
         lexical::{InvertedIndex, LexicalIndex},
@@ -53,6 +54,7 @@ pub struct KnowledgeBaseBuilder {
     vectors: Option<Arc<dyn VectorIndex>>,
     lexical: Option<Arc<dyn LexicalIndex>>,
     rerank: Option<Rerank>,
+    graph: bool,
 }
 
 /// What a store remembers of the knowledge base itself.
@@ -74,6 +76,7 @@ impl KnowledgeBaseBuilder {
             vectors: None,
             lexical: None,
             rerank: None,
+            graph: true,
         }
     }
 
@@ -129,6 +132,12 @@ impl KnowledgeBaseBuilder {
         self
     }
 
+    /// Keeps no knowledge graph: less memory, and searches go by words and vectors alone.
+    pub fn without_graph(mut self) -> Self {
+        self.graph = false;
+        self
+    }
+
     /// Reads what is stored and rebuilds the indexes from it; vectors are stored and not computed again.
     ///
     /// # Errors
@@ -152,9 +161,12 @@ impl KnowledgeBaseBuilder {
         let lexical = self.lexical.unwrap_or_else(|| Arc::new(InvertedIndex::default()));
         let prefix = format!("rag/{}/", self.name);
         ctx.bound("rag.open", check_manifest(&ctx, &storage, &prefix, self.embedder.as_ref())).await??;
-        let indexes = Indexes::new(vectors, lexical);
-        let prefix = format!("{prefix}document/");
-        ctx.bound("rag.open", load(&ctx, &storage, &prefix, &indexes, dimension)).await??;
+        let indexes = Indexes::new(vectors, lexical, self.graph);
+        let documents = format!("{prefix}document/");
+        ctx.bound("rag.open", load(&ctx, &storage, &documents, &indexes, dimension)).await??;
+        if self.graph {
+            ctx.bound("rag.open", graph::load(&ctx, &storage, &prefix, &indexes)).await??;
+        }
         Ok(KnowledgeBase::new(
             ctx,
             self.name,

@@ -10,6 +10,7 @@ use crate::{
     rag::{
         chunk::{HEADING_SEPARATOR, chunk_id},
         document::{Chunk, Document, Place},
+        graph::{Extracted, extract},
     },
     types::Digest,
 };
@@ -50,6 +51,17 @@ impl Entry {
 
     pub(crate) fn text(&self, bytes: Range<usize>) -> &str {
         self.document.text.get(bytes).unwrap_or_default()
+    }
+
+    /// What the graph reads from each chunk.
+    pub(crate) fn extracted(&self) -> impl Iterator<Item = (u64, Arc<str>, Extracted)> {
+        self.keys().zip(&self.places).map(|(key, place)| {
+            let path = place.heading.as_ref();
+            let headings: Vec<&str> =
+                path.split(HEADING_SEPARATOR).filter(|heading| !heading.is_empty()).collect();
+            let found = extract(self.document.title.as_deref(), &headings, self.text(place.bytes.clone()));
+            (key, Arc::clone(&self.id), found)
+        })
     }
 
     pub(crate) fn chunk(&self, number: usize) -> Option<Chunk> {

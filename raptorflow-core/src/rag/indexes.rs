@@ -6,6 +6,7 @@ use crate::{
     error::Result,
     rag::{
         catalog::{Catalog, Entry},
+        graph::{Extracted, KnowledgeGraph},
         lexical::LexicalIndex,
         vector::VectorIndex,
     },
@@ -18,16 +19,30 @@ pub(crate) struct Indexes {
     pub(crate) vectors: Arc<dyn VectorIndex>,
     pub(crate) lexical: Arc<dyn LexicalIndex>,
     catalog: RwLock<Catalog>,
+    /// `None` where the host does not want one.
+    graph: Option<RwLock<KnowledgeGraph>>,
 }
 
 impl Indexes {
-    pub(crate) fn new(vectors: Arc<dyn VectorIndex>, lexical: Arc<dyn LexicalIndex>) -> Self {
-        Self { vectors, lexical, catalog: RwLock::default() }
+    pub(crate) fn new(vectors: Arc<dyn VectorIndex>, lexical: Arc<dyn LexicalIndex>, graph: bool) -> Self {
+        Self { vectors, lexical, catalog: RwLock::default(), graph: graph.then(RwLock::default) }
     }
 
     pub(crate) fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
         // A std lock: no await happens while it is held.
         self.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The graph, whose passages are those of the catalog.
+    pub(crate) fn graph(&self) -> Option<RwLockReadGuard<'_, KnowledgeGraph>> {
+        // A std lock: no await happens while it is held.
+        self.graph.as_ref().map(|graph| graph.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what the graph knows beside the passages.
+    pub(crate) fn change_graph<T>(&self, change: impl FnOnce(&mut KnowledgeGraph) -> T) -> Option<T> {
+        let graph = self.graph.as_ref()?;
+        Some(change(&mut graph.write().unwrap_or_else(PoisonError::into_inner)))
     }
 
     pub(crate) fn reserve(&self, chunks: usize) -> u64 {
@@ -50,13 +65,30 @@ impl Indexes {
 
     /// Makes documents current, all at once for searches, and returns those that they replace.
     pub(crate) fn commit(&self, entries: Vec<Entry>) -> Vec<Arc<Entry>> {
-        let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
-        entries.into_iter().filter_map(|entry| catalog.insert(entry)).collect()
+        // Reading is the slow part and happens before the locks, so that searches go on.
+        let read: Vec<(u64, Arc<str>, Extracted)> = if self.graph.is_some() {
+            entries.iter().flat_map(Entry::extracted).collect()
+        } else {
+            Vec::new()
+        };
+        let old: Vec<Arc<Entry>> = {
+            let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+            entries.into_iter().filter_map(|entry| catalog.insert(entry)).collect()
+        };
+        self.change_graph(|graph| {
+            old.iter().for_each(|entry| forget(graph, entry));
+            for (key, document, found) in read {
+                graph.insert(key, &document, &found);
+            }
+        });
+        old
     }
 
     /// Takes a document out of the catalog.
     pub(crate) fn withdraw(&self, id: &str) -> Option<Arc<Entry>> {
-        self.catalog.write().unwrap_or_else(PoisonError::into_inner).remove(id)
+        let old = self.catalog.write().unwrap_or_else(PoisonError::into_inner).remove(id)?;
+        self.change_graph(|graph| forget(graph, &old));
+        Some(old)
     }
 
     /// Removes the chunks of documents that the catalog no longer has.
@@ -67,5 +99,13 @@ impl Indexes {
             self.lexical.delete(ctx, &keys).await?;
         }
         Ok(())
+    }
+}
+
+/// Removes a document's passages and facts from the graph.
+fn forget(graph: &mut KnowledgeGraph, entry: &Entry) {
+    graph.remove_facts(entry.id(), &[]);
+    for key in entry.keys() {
+        graph.remove(key);
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         document::{Document, Place},
         embed::embed_checked,
         knowledge::KnowledgeBase,
-        record::{Header, Record},
+        record::{Header, Record, facts_key},
         vector::{Metric, check_vector},
     },
     runtime::names,
@@ -341,12 +341,19 @@ impl Work<'_> {
         });
         try_join_all(puts).await?;
         kb.indexes().put(ctx, &keyed_texts, &keyed_vectors).await?;
+        // Facts belong to one form of a document.
+        let told = |id: &str| kb.indexes().graph().is_some_and(|graph| graph.has_facts(id));
+        let ids = records.iter().map(|record| &record.header.document.id);
+        let stale: Vec<String> = ids.filter(|id| told(id)).map(|id| facts_key(kb.prefix(), id)).collect();
         let entries = records.into_iter().map(|record| {
             let Header { document, digest, first, places } = record.header;
             Entry::new(document, digest, places, first)
         });
         let old = kb.indexes().commit(entries.collect());
         kb.indexes().forget(ctx, &old).await?;
+        for key in stale {
+            kb.storage().delete(ctx, &key, Expect::Any).await?;
+        }
         self.report = report;
         kb.tell(events).await
     }

@@ -14,9 +14,10 @@ use crate::{
         chunk::Chunker,
         document::{Chunk, Document},
         embed::Embedder,
+        graph::Graph,
         indexes::Indexes,
         ingest::Ingest,
-        record::document_key,
+        record::{document_key, facts_key},
         rerank::Rerank,
         retrieve::{CONTEXT_DEPTH, Search},
     },
@@ -33,6 +34,8 @@ use crate::{
 ///
 /// With [`crate::rag::HashingEmbedder`] searches go by words unless asked otherwise, because hashed vectors rank worse
 /// than BM25 and make a fused search worse; with a semantic embedder they are hybrid.
+/// Both spread what they find over a knowledge graph, as far as the query names what documents mention; see
+/// [`crate::rag::graph`].
 ///
 /// ```
 /// use raptorflow_core::rag::{Document, HashingEmbedder, KnowledgeBase};
@@ -61,7 +64,7 @@ pub struct KnowledgeBase {
 struct Inner {
     name: String,
     storage: Storage,
-    /// What the storage keys of documents begin with.
+    /// What all its storage keys begin with.
     prefix: String,
     embedder: Arc<dyn Embedder>,
     chunker: Arc<dyn Chunker>,
@@ -229,6 +232,12 @@ impl KnowledgeBase {
         Ok(assemble(&self.find(&search).await?, max_tokens))
     }
 
+    /// The knowledge graph over its passages.
+    #[must_use]
+    pub fn graph(&self) -> Graph {
+        Graph::new(self.clone())
+    }
+
     pub(crate) fn ctx(&self) -> &Context {
         &self.ctx
     }
@@ -249,6 +258,10 @@ impl KnowledgeBase {
         document_key(&self.inner.prefix, id)
     }
 
+    pub(crate) fn prefix(&self) -> &str {
+        &self.inner.prefix
+    }
+
     /// Waits for the changes before this one.
     pub(crate) async fn turn(&self, operation: &'static str) -> Result<tokio::sync::SemaphorePermit<'_>> {
         let closed =
@@ -263,6 +276,8 @@ impl KnowledgeBase {
             return Ok(false);
         }
         self.inner.storage.delete(&self.ctx, &self.document_key(id), Expect::Any).await?;
+        // After the document: facts without one are ignored on opening, a document without its facts is not.
+        self.inner.storage.delete(&self.ctx, &facts_key(&self.inner.prefix, id), Expect::Any).await?;
         let old: Vec<_> = self.inner.indexes.withdraw(id).into_iter().collect();
         self.inner.indexes.forget(&self.ctx, &old).await?;
         self.tell(vec![self.event(

@@ -12,6 +12,7 @@ mod embed;
 mod embedder_registry;
 mod filter;
 mod fusion;
+pub mod graph;
 mod indexes;
 mod ingest;
 mod knowledge;

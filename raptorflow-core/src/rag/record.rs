@@ -34,7 +34,12 @@ pub(crate) struct Header {
 
 /// The storage key of a document; the id may be too long or hold characters that a key may not.
 pub(crate) fn document_key(prefix: &str, id: &str) -> String {
-    format!("{prefix}{}", Digest::of(id))
+    format!("{prefix}document/{}", Digest::of(id))
+}
+
+/// The storage key of what a model or the host told of a document.
+pub(crate) fn facts_key(prefix: &str, id: &str) -> String {
+    format!("{prefix}graph/facts/{}", Digest::of(id))
 }
 
 impl Record {

@@ -34,7 +34,9 @@ pub enum Mode {
     Dense,
     /// Words alone.
     Lexical,
-    /// Both, fused.
+    /// Words, spread over the knowledge graph; the embedder is not asked.
+    Graph,
+    /// Vectors and words, fused and spread over the knowledge graph.
     Hybrid,
 }
 
@@ -45,12 +47,15 @@ impl FromStr for Mode {
         match text {
             "dense" => Ok(Self::Dense),
             "lexical" => Ok(Self::Lexical),
+            "graph" => Ok(Self::Graph),
             "hybrid" => Ok(Self::Hybrid),
-            other => {
-                Err(Error::new(ErrorKind::InvalidInput, "rag.mode", "expected dense, lexical or hybrid")
-                    .with("field", "mode")
-                    .with("value", other))
-            }
+            other => Err(Error::new(
+                ErrorKind::InvalidInput,
+                "rag.mode",
+                "expected dense, lexical, graph or hybrid",
+            )
+            .with("field", "mode")
+            .with("value", other)),
         }
     }
 }
@@ -62,6 +67,10 @@ pub struct ScoreParts {
     pub dense: Option<f32>,
     /// The score of the words (BM25).
     pub lexical: Option<f32>,
+    /// How near it is in the knowledge graph, 0 to 1 for the nearest; left out of data where the graph was not asked or
+    /// does not connect it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<f32>,
     /// The score of the reranker; left out of data where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerank: Option<f32>,
@@ -158,7 +167,9 @@ impl Search {
         self
     }
 
-    /// Which indexes to ask; [`Mode::Hybrid`] by default with a semantic embedder, else [`Mode::Lexical`].
+    /// Which indexes to ask; [`Mode::Hybrid`] by default with a semantic embedder, else [`Mode::Graph`].
+    ///
+    /// Without a graph (see [`crate::rag::KnowledgeBaseBuilder::without_graph`]) the latter is [`Mode::Lexical`].
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = Some(mode);
         self
@@ -170,7 +181,7 @@ impl Search {
         self
     }
 
-    /// How [`Mode::Hybrid`] makes one list of two; [`Fusion::default`] by default.
+    /// How [`Mode::Hybrid`] makes one list of vectors and words; [`Fusion::default`] by default.
     pub fn fusion(mut self, fusion: Fusion) -> Self {
         self.fusion = fusion;
         self

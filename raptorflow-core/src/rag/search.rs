@@ -25,8 +25,8 @@ const FUSION_DEPTH: usize = 200;
 impl KnowledgeBase {
     /// Runs a search and tells that it happened.
     pub(crate) async fn find(&self, search: &Search) -> Result<Vec<Found>> {
-        let default = if self.embedder().semantic() { Mode::Hybrid } else { Mode::Lexical };
-        let mode = search.mode.unwrap_or(default);
+        let plain = if self.indexes().graph().is_some() { Mode::Graph } else { Mode::Lexical };
+        let mode = search.mode.unwrap_or(if self.embedder().semantic() { Mode::Hybrid } else { plain });
         let span = tracing::debug_span!(names::RAG_SEARCH, k = search.k, mode = ?mode);
         let found = self.ctx().bound("rag.search", self.find_in(search, mode).instrument(span)).await??;
         if self.tells() {
@@ -67,6 +67,14 @@ impl KnowledgeBase {
                     ..ScoreParts::default()
                 }))
             }
+            Mode::Graph if self.indexes().graph().is_none() => {
+                let message = "the knowledge base was opened without a graph";
+                Err(Error::new(ErrorKind::Unsupported, "rag.search", message).with("mode", "graph"))
+            }
+            Mode::Graph => {
+                let lexical = self.lexical(search, k.max(FUSION_DEPTH)).await?;
+                Ok(self.spread(search, k, &lexical, &[], &lexical))
+            }
             Mode::Hybrid => self.hybrid(search, k).await,
         }
     }
@@ -75,17 +83,41 @@ impl KnowledgeBase {
         let depth = k.max(FUSION_DEPTH);
         let dense = self.dense(search, depth).await?;
         let lexical = self.lexical(search, depth).await?;
-        let mut ranked = search.fusion.fuse(&dense, &lexical);
-        ranked.truncate(k);
-        let by_key = |list: Vec<Scored>| -> HashMap<u64, f32> {
-            list.into_iter().map(|scored| (scored.key, scored.score)).collect()
+        let ranked = search.fusion.fuse(&dense, &lexical);
+        Ok(self.spread(search, k, &ranked, &dense, &lexical))
+    }
+
+    /// The best of a list after it was spread over the graph, as far as there is one.
+    fn spread(
+        &self,
+        search: &Search,
+        k: usize,
+        ranked: &[Scored],
+        dense: &[Scored],
+        lexical: &[Scored],
+    ) -> Vec<Found> {
+        let by_key = |list: &[Scored]| -> HashMap<u64, f32> {
+            list.iter().map(|scored| (scored.key, scored.score)).collect()
         };
+        let spread = self.indexes().graph().map(|graph| graph.propagate(&search.query, ranked));
+        let (mut ranked, mut near) = (ranked.to_vec(), HashMap::new());
+        if let Some(spread) = spread {
+            near.extend(spread.iter().filter_map(|found| Some((found.key, found.graph?))));
+            // The indexes looked at the filter already; what only the graph found did not.
+            let known = by_key(&ranked);
+            let allowed = spread
+                .iter()
+                .filter(|found| known.contains_key(&found.key) || self.allows(search, found.key));
+            ranked = allowed.map(|found| Scored { key: found.key, score: found.score }).take(k).collect();
+        }
+        ranked.truncate(k);
         let (dense, lexical) = (by_key(dense), by_key(lexical));
-        Ok(self.resolve(&ranked, |found| ScoreParts {
+        self.resolve(&ranked, |found| ScoreParts {
             dense: dense.get(&found.key).copied(),
             lexical: lexical.get(&found.key).copied(),
+            graph: near.get(&found.key).copied(),
             rerank: None,
-        }))
+        })
     }
 
     async fn dense(&self, search: &Search, k: usize) -> Result<Vec<Scored>> {

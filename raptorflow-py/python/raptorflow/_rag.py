@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .embedders import Embedder
 
-    _Mode = Literal["dense", "lexical", "hybrid"]
+    _Mode = Literal["dense", "lexical", "graph", "hybrid"]
 
 class KnowledgeBase:
     """Documents that are chunked, embedded, indexed and searched; `KnowledgeBase.open` makes one."""
@@ -72,7 +72,7 @@ class KnowledgeBase:
         Args:
             query: What to search for.
             k: How many hits at most.
-            mode: Which indexes to ask; `hybrid` by default with an embedder that knows meaning, else `lexical`.
+            mode: Which indexes to ask; `hybrid` by default with an embedder that knows meaning, else `graph`.
             filter: Conditions on metadata that must all hold; a list means one of its values.
         """
         from ._bridge import caller

@@ -12,7 +12,7 @@ use crate::{
         scope::Periods,
     },
     error::{Error, ErrorKind},
-    types::{Money, Timestamp},
+    types::Money,
 };
 
 /// At which percentages of a cap somebody is told.
@@ -93,9 +93,8 @@ pub(super) fn admit(
     books: &Books,
     places: &Places,
     estimate: &Estimate,
-    at: Timestamp,
+    periods: Periods,
 ) -> Result<(), No> {
-    let periods = Periods::of(at);
     let mut of_run = None;
     for (scope, account) in places.iter().filter_map(|number| books.account(number)) {
         let totals = account.totals(periods);
@@ -199,9 +198,13 @@ fn wanted(estimate: &Estimate) -> Cap {
 }
 
 /// The alerts that what was just spent makes due, lowest first.
-pub(super) fn due_alerts(config: &BudgetConfig, books: &Books, places: &Places, at: Timestamp) -> Vec<Alert> {
+pub(super) fn due_alerts(
+    config: &BudgetConfig,
+    books: &Books,
+    places: &Places,
+    periods: Periods,
+) -> Vec<Alert> {
     let mut alerts = Vec::new();
-    let periods = Periods::of(at);
     for (scope, account) in places.iter().filter_map(|number| books.account(number)) {
         for Total { window, spent, told, cap } in account.totals(periods) {
             let cap = cap.unwrap_or_else(|| config.cap(scope, window));

@@ -1,19 +1,21 @@
 //! `Books`: what the facts of a ledger add up to, with changes that can be taken back.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map},
+    hash::BuildHasherDefault,
     sync::Arc,
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     economics::{
         Payer, Scope,
         account::{Account, Held, Places, Standing, Sum},
-        fact::{Fact, Ticket},
-        scope::Periods,
+        fact::{Fact, Ticket, TicketHasher},
+        scope::{Moment, Periods},
     },
     types::{Currency, Money, Timestamp},
 };
@@ -68,19 +70,41 @@ impl Undo {
 }
 
 /// The state of a ledger: a fold over its facts and nothing else.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Books {
     /// In the order in which they were opened: an account is looked up by its scope once, and found by its number from
     /// then on.
     accounts: Vec<(Scope, Account)>,
     numbers: HashMap<Scope, usize>,
-    holds: HashMap<Ticket, Open>,
-    by_id: HashMap<Arc<str>, Ticket>,
+    /// The payer of the newest call with the accounts of its scopes: one run makes many calls.
+    newest: Option<(Payer, Places)>,
+    holds: HashMap<Ticket, Open, BuildHasherDefault<TicketHasher>>,
+    /// In order and not by hash: those of the calls under way are few, and the ids are chosen by whoever calls.
+    by_id: BTreeMap<Arc<str>, Ticket>,
     by_expiry: BTreeSet<(Timestamp, Ticket)>,
     /// The currency of the first amount; there is no other one.
     currency: Option<Currency>,
     /// The clock of the ledger: the latest time of its facts.
     time: Timestamp,
+}
+
+/// A ticket behind all others, which nobody has.
+const NOBODY: Ticket = Ticket(Uuid::max());
+
+impl Default for Books {
+    fn default() -> Self {
+        Self {
+            accounts: Vec::new(),
+            numbers: HashMap::new(),
+            newest: None,
+            holds: HashMap::default(),
+            // One of nobody stays, so that the memory does not come and go with the only call under way.
+            by_id: BTreeMap::from([(Arc::from("\u{10ffff}"), NOBODY)]),
+            by_expiry: BTreeSet::from([(Timestamp::from_micros(i64::MAX), NOBODY)]),
+            currency: None,
+            time: Timestamp::default(),
+        }
+    }
 }
 
 /// Books as they are stored.
@@ -160,10 +184,16 @@ impl Books {
 
     /// The accounts that a payer's calls are counted in, outermost first; those that there were not are opened.
     pub(super) fn places(&mut self, payer: &Payer, undo: &mut Undo) -> Places {
+        if let Some((newest, places)) = &self.newest
+            && newest == payer
+        {
+            return places.clone();
+        }
         let mut places = Places::default();
         for scope in payer.scopes() {
             places.push(self.number(scope, undo));
         }
+        self.newest = Some((payer.clone(), places.clone()));
         places
     }
 
@@ -182,29 +212,34 @@ impl Books {
         }
         while let Some((expires, ticket)) = self.by_expiry.first().copied()
             && expires <= self.time
+            && ticket != NOBODY
         {
             self.change_hold(ticket, None, undo);
         }
     }
 
     /// Adds a fact; what cannot be recorded after all is taken back with what `undo` gets.
-    pub(super) fn apply(&mut self, at: Timestamp, fact: &Fact, undo: &mut Undo) {
-        self.apply_in(None, at, fact, undo);
+    pub(super) fn apply(&mut self, now: Moment, fact: &Fact, undo: &mut Undo) {
+        self.apply_in(None, now, fact, undo);
     }
 
     /// The same for a fact of a payer whose accounts are known; gives those of the fact's payer, where it has one.
     pub(super) fn apply_in(
         &mut self,
         known: Option<Places>,
-        at: Timestamp,
+        now: Moment,
         fact: &Fact,
         undo: &mut Undo,
     ) -> Places {
+        let Moment { at, periods } = now;
         self.advance(at, undo);
         match fact {
             Fact::Reserved { ticket, id, payer, amount, tokens, expires, model: _ } => {
                 self.know_currency(*amount, undo);
-                self.withdraw(id, undo);
+                // Who knows the accounts has looked for that of the same id.
+                if known.is_none() {
+                    self.withdraw(id, undo);
+                }
                 let sum = Sum { micros: amount.map_or(0, |amount| amount.micros), tokens: *tokens };
                 let hold = Hold {
                     ticket: *ticket,
@@ -231,7 +266,6 @@ impl Books {
                 };
                 let micros = spending.cost.map_or(0, |cost| cost.micros);
                 let sum = Sum { micros, tokens: spending.usage.total_tokens() };
-                let periods = Periods::of(at);
                 for number in places.iter() {
                     self.change_account(number, undo, |account| account.spend(sum, periods, at));
                 }
@@ -242,7 +276,7 @@ impl Books {
             }
             Fact::Alerted { scope, window, percent } => {
                 self.change_scope(scope, undo, |account| {
-                    account.counter(*window, Periods::of(at)).told = *percent;
+                    account.counter(*window, periods).told = *percent;
                 });
             }
             Fact::CapSet { scope, window, cap } => {
@@ -250,7 +284,7 @@ impl Books {
                 self.change_scope(scope, undo, |account| {
                     *account.cap(*window) = Some(*cap);
                     // What was told was told of another cap.
-                    account.counter(*window, Periods::of(at)).told = 0;
+                    account.counter(*window, periods).told = 0;
                     account.last = at;
                 });
             }
@@ -274,6 +308,7 @@ impl Books {
                 Some(Change::Opened) => {
                     if let Some((scope, _)) = self.accounts.pop() {
                         self.numbers.remove(&scope);
+                        self.newest = None;
                     }
                 }
                 Some(Change::Account(number, before)) => {
@@ -347,8 +382,10 @@ impl Books {
         let before = self.holds.remove(&ticket);
         if let Some(Open { hold, places }) = &before {
             self.by_expiry.remove(&(hold.expires, ticket));
-            if self.by_id.get(&hold.id) == Some(&ticket) {
-                self.by_id.remove(&hold.id);
+            if let btree_map::Entry::Occupied(named) = self.by_id.entry(Arc::clone(&hold.id))
+                && *named.get() == ticket
+            {
+                named.remove();
             }
             self.add_held(places, hold.sum, -1);
         }

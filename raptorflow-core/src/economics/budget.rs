@@ -148,7 +148,7 @@ impl Budgets {
         let attempt = Arc::new(Attempt::new(ticket, id, Payer::of(ctx), estimate));
         let desk = self.desk(ctx.tenant());
         let want = Want::Reserve(Arc::clone(&attempt));
-        let at_once = if ctx.cancel().is_cancelled() { None } else { desk.at_once(&want) };
+        let at_once = if ctx.cancel().is_cancelled() { None } else { desk.at_once(now, &want) };
         let answer = match at_once {
             Some(answer) => answer?,
             // In a box, so that those are small who do not wait.
@@ -326,15 +326,21 @@ impl Reservation {
         self.end(Want::Settle(Arc::clone(&self.attempt), Actual { model, usage, cost })).await
     }
 
-    /// [`Reservation::settle_as`] where that needs no waiting; `false` when it does or fails, and then it is not
-    /// settled.
-    pub(crate) fn settle_at_once(&self, model: &Arc<str>, usage: Option<Usage>, cost: Option<Money>) -> bool {
+    /// [`Reservation::settle_as`] at a time that the caller has just read, where that needs no waiting; `false` when it
+    /// does or fails, and then it is not settled.
+    pub(crate) fn settle_at_once(
+        &self,
+        now: Timestamp,
+        model: &Arc<str>,
+        usage: Option<Usage>,
+        cost: Option<Money>,
+    ) -> bool {
         if cost.is_some_and(|cost| check_money("budget.settle", self.desk.currency(), cost).is_err()) {
             return false;
         }
         let actual = Actual { model: Some(Arc::clone(model)), usage, cost };
         let want = Want::Settle(Arc::clone(&self.attempt), actual);
-        matches!(self.desk.at_once(&want), Some(Ok(Answer::Done { .. })))
+        matches!(self.desk.at_once(now, &want), Some(Ok(Answer::Done { .. })))
     }
 
     /// Gives back what was set aside: the call was not made.

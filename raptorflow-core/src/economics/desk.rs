@@ -18,7 +18,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     runtime::Runtime,
     storage::Storage,
-    types::{Currency, TenantId},
+    types::{Currency, TenantId, Timestamp},
 };
 
 /// How many wants wait at most; who comes later waits to be let in.
@@ -66,9 +66,11 @@ impl Desk {
 
     /// Carries out what needs no waiting, as with a ledger in memory, when no task works; else `None`, and nothing has
     /// happened.
-    pub(super) fn at_once(&self, want: &Want) -> Option<Result<Answer>> {
+    ///
+    /// The time of the day is one that the caller has just read.
+    pub(super) fn at_once(&self, now: Timestamp, want: &Want) -> Option<Result<Answer>> {
         let State { ledger, draft, .. } = &mut *self.state();
-        at_once(ledger.as_mut()?, &self.config, draft, want)
+        at_once(ledger.as_mut()?, &self.config, draft, want, now)
     }
 
     /// Carries out a want, at once or when its turn comes.
@@ -76,7 +78,7 @@ impl Desk {
     /// # Cancellation
     /// What was queued is carried out all the same.
     pub(super) async fn ask(self: &Arc<Self>, want: Want) -> Result<Answer> {
-        match self.at_once(&want) {
+        match self.at_once(self.runtime.clock().now(), &want) {
             Some(answer) => answer,
             // In a box, so that those are small who do not wait.
             None => Box::pin(self.queued(want)).await,

@@ -1,6 +1,9 @@
 //! `Entry`: one record of the ledger, and the facts that it may hold.
 
-use std::sync::Arc;
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -17,9 +20,35 @@ use crate::{
 pub(super) const VERSION: u32 = 1;
 
 /// One attempt to spend: a reservation has one, and another has another one even under the same id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Ticket(pub(super) Uuid);
+
+impl Hash for Ticket {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.0.as_u128());
+    }
+}
+
+/// Of tickets only: they are random numbers that this crate makes, so that nobody can choose many that collide.
+#[derive(Debug, Default)]
+pub(super) struct TicketHasher(u64);
+
+impl Hasher for TicketHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "each half is taken")]
+    fn write_u128(&mut self, number: u128) {
+        // An odd factor spreads the low bits, which are those that differ, over the high ones, which a map needs too.
+        self.0 = (number as u64 ^ (number >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
 
 /// What a call cost, as the ledger has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

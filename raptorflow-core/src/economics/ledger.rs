@@ -1,15 +1,16 @@
 //! `Ledger`: the append-only facts of one tenant in the store, a stream a month, and the books over them.
 
-use std::{mem, time::Duration};
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     economics::{
+        Window,
         books::{Books, Kept, Undo},
         fact::{Entry, Fact, Ticket, decode, encode},
-        scope::{month_name, month_number},
+        scope::{Moment, month_name, month_number},
         written::write,
     },
     error::{Error, ErrorKind, Result, Retry},
@@ -31,6 +32,8 @@ pub(super) const PAGE: usize = 512;
 const SUMMARIZE: u64 = 1024;
 /// How many bytes the buffer for facts has room for between two of them.
 const ROOM: usize = 4096;
+/// How large the pieces of memory are that the records share which are written at once: the first one, and the largest.
+const PIECES: (usize, usize) = (1 << 10, 1 << 14);
 /// How often an append is tried that others got ahead of.
 pub(super) const ATTEMPTS: usize = 256;
 
@@ -53,8 +56,6 @@ struct Summary {
 #[derive(Clone, Debug)]
 enum Last {
     Record(Bytes),
-    /// Its bytes in a buffer that is used again.
-    Copy(Vec<u8>),
     /// As a summary has it.
     Digest(Digest),
 }
@@ -63,7 +64,6 @@ impl Last {
     fn is(&self, data: &Bytes) -> bool {
         match self {
             Self::Record(record) => record == data,
-            Self::Copy(copy) => data == copy,
             Self::Digest(digest) => Digest::of(data) == *digest,
         }
     }
@@ -71,9 +71,30 @@ impl Last {
     fn digest(&self) -> Digest {
         match self {
             Self::Record(record) => Digest::of(record),
-            Self::Copy(copy) => Digest::of(copy),
             Self::Digest(digest) => *digest,
         }
+    }
+}
+
+/// Makes records that share their memory: one each is more to ask for and to look after than most records are long.
+#[derive(Debug, Default)]
+struct Records {
+    rest: BytesMut,
+    /// How large the newest piece was.
+    piece: usize,
+}
+
+impl Records {
+    /// A record of these bytes.
+    fn keep(&mut self, bytes: &[u8]) -> Bytes {
+        if self.rest.capacity() < bytes.len() {
+            let (first, largest) = PIECES;
+            // Larger ones for whoever writes much, so that a tenant who does not takes little.
+            self.piece = (self.piece * 2).clamp(first, largest);
+            self.rest = BytesMut::with_capacity(self.piece.max(bytes.len()));
+        }
+        self.rest.extend_from_slice(bytes);
+        self.rest.split().freeze()
     }
 }
 
@@ -107,6 +128,7 @@ pub(super) struct Ledger {
     anchor: (Timestamp, Duration),
     /// Where a fact is written that is recorded at once.
     buffer: Vec<u8>,
+    records: Records,
 }
 
 impl Ledger {
@@ -125,17 +147,18 @@ impl Ledger {
             unsummarized: 0,
             anchor,
             buffer: Vec::new(),
+            records: Records::default(),
         }
     }
 
-    /// The time, when a fact can be recorded now without waiting for anything: not when the ledger is not loaded, a
-    /// month has begun, or a summary is due.
-    pub(super) fn ready(&mut self) -> Option<Timestamp> {
+    /// The time, by one of the day that was just read, when a fact can be recorded now without waiting for anything:
+    /// not when the ledger is not loaded, a month has begun, or a summary is due.
+    pub(super) fn ready(&mut self, now: Timestamp) -> Option<Moment> {
         if self.stream.is_empty() || self.next.is_some() || self.unsummarized >= self.enough() {
             return None;
         }
-        let at = self.now();
-        (self.month == Some(month_number(at))).then_some(at)
+        let now = Moment::of(self.now_by(now));
+        (self.month == Some(now.periods.at(Window::Month))).then_some(now)
     }
 
     /// Appends a fact that was applied to the books, where the store is one that does not wait; `false` when nothing
@@ -146,27 +169,28 @@ impl Ledger {
         if write(&mut self.buffer, at, fact).is_err() {
             return false;
         }
-        let record = Bytes::copy_from_slice(&self.buffer);
+        let record = self.records.keep(&self.buffer);
+        let last = Last::Record(record.clone());
         let Some(Ok(length)) = self.storage.append_at_once(&self.ctx, &self.stream, self.length, record)
         else {
             return false;
         };
-        self.length = length;
+        (self.length, self.last) = (length, Some(last));
         self.unsummarized += 1;
-        // The buffer before becomes the next one.
-        match &mut self.last {
-            Some(Last::Copy(last)) => mem::swap(last, &mut self.buffer),
-            last => *last = Some(Last::Copy(mem::take(&mut self.buffer))),
-        }
         true
     }
 
     /// The clock of the ledger: that of the process, but never before a fact, and never standing still when that of
     /// the process is put back.
     pub(super) fn now(&mut self) -> Timestamp {
+        self.now_by(self.ctx.now())
+    }
+
+    /// The same, by a time of the day that was just read.
+    fn now_by(&mut self, now: Timestamp) -> Timestamp {
         let elapsed = self.ctx.runtime().clock().elapsed();
         let (anchor, at) = self.anchor;
-        let now = self.ctx.now().max(anchor.plus(elapsed.saturating_sub(at))).max(self.books.time());
+        let now = now.max(anchor.plus(elapsed.saturating_sub(at))).max(self.books.time());
         self.anchor = (now, elapsed);
         now
     }
@@ -253,7 +277,7 @@ impl Ledger {
     }
 
     fn take(&mut self, Entry { at, fact, .. }: Entry, record: &Record) {
-        self.books.apply(at, &fact, &mut Undo::default());
+        self.books.apply(Moment::of(at), &fact, &mut Undo::default());
         match fact {
             Fact::Opened { books } => self.books = Books::of(*books),
             Fact::Closed { next } => self.next = Some(next),
@@ -403,4 +427,23 @@ impl Ledger {
 pub(super) fn outrun() -> Error {
     Error::new(ErrorKind::Unavailable, "ledger.append", "the ledger grew faster than it could be read")
         .retryable(Retry::Soon)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_share_memory_are_what_was_written_and_stay_so() {
+        let mut records = Records::default();
+        let written: Vec<Vec<u8>> = [0, 1, 400, 900, 20_000, 7]
+            .into_iter()
+            .cycle()
+            .zip(0..200)
+            .map(|(len, byte)| vec![byte; len])
+            .collect();
+        let kept: Vec<Bytes> = written.iter().map(|bytes| records.keep(bytes)).collect();
+        assert_eq!(kept, written);
+        assert!(records.piece <= PIECES.1);
+    }
 }

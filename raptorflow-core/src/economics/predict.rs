@@ -136,8 +136,11 @@ fn rounds(work: &Workload, output: u64, retries: f64) -> Usage {
     let again = output.saturating_mul(rounds * (rounds - 1) / 2);
     // The tries for one answer: the sum of a geometric series.
     let tries = (WHOLE as f64 / (1.0 - retries)).round() as u128;
-    let tokens =
-        |tokens: u128| u64::try_from(tokens.saturating_mul(tries).div_ceil(WHOLE)).unwrap_or(u64::MAX);
+    let tokens = |tokens: u128| {
+        // Mostly nothing is tried again, and wide divisions take long.
+        let all = if tries == WHOLE { tokens } else { tokens.saturating_mul(tries).div_ceil(WHOLE) };
+        u64::try_from(all).unwrap_or(u64::MAX)
+    };
     Usage::new(
         tokens(input.saturating_mul(rounds).saturating_add(again)),
         tokens(output.saturating_mul(rounds)),

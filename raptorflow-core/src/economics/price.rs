@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Prices are per this many tokens.
-const PER_TOKENS: u128 = 1_000_000;
+const PER_TOKENS: u64 = 1_000_000;
 /// The models of this crate, which need neither weights nor a key.
 const FREE_MODELS: [&str; 2] = ["offline:extractive", "offline:canned"];
 
@@ -47,7 +47,12 @@ impl Price {
         let sum = parts
             .into_iter()
             .fold(0_u128, |sum, (tokens, price)| sum.saturating_add(u128::from(tokens) * u128::from(price)));
-        Money::new(i64::try_from(sum.div_ceil(PER_TOKENS)).unwrap_or(i64::MAX), self.currency)
+        // Wide divisions take long, and few sums need one.
+        let micros = match u64::try_from(sum) {
+            Ok(sum) => i64::try_from(sum.div_ceil(PER_TOKENS)).unwrap_or(i64::MAX),
+            Err(_) => i64::try_from(sum.div_ceil(u128::from(PER_TOKENS))).unwrap_or(i64::MAX),
+        };
+        Money::new(micros, self.currency)
     }
 }
 

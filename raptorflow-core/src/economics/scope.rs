@@ -64,6 +64,20 @@ impl fmt::Display for Scope {
     }
 }
 
+/// A time, and the periods that it is in: they are reckoned once for all that is done at it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) at: Timestamp,
+    pub(super) periods: Periods,
+}
+
+impl Moment {
+    /// Of a time.
+    pub(super) fn of(at: Timestamp) -> Self {
+        Self { at, periods: Periods::of(at) }
+    }
+}
+
 /// The periods of every window that a time is in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Periods([i32; 3]);

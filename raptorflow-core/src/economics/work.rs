@@ -12,7 +12,7 @@ use crate::{
         books::Undo,
         fact::{Fact, Ticket},
         ledger::{ATTEMPTS, Appended, Ledger, Place, outrun},
-        scope::Periods,
+        scope::Moment,
     },
     error::{Error, ErrorKind, Result},
     types::{Money, RunId, Timestamp, Usage},
@@ -120,8 +120,8 @@ impl Draft {
     }
 }
 
-/// Decides one want and records what comes of it, where that needs no waiting and nobody is to be told; `None` when
-/// it does, and then nothing has happened.
+/// Decides one want, at a time of the day that was just read, and records what comes of it, where that needs no
+/// waiting and nobody is to be told; `None` when it does, and then nothing has happened.
 ///
 /// What is refused needs waiting: others may have released something, or raised the cap.
 pub(super) fn at_once(
@@ -129,17 +129,18 @@ pub(super) fn at_once(
     config: &BudgetConfig,
     draft: &mut Draft,
     want: &Want,
+    now: Timestamp,
 ) -> Option<Result<Answer>> {
     if matches!(want, Want::Read(_)) || is_doubtful(want) {
         return None;
     }
-    let at = ledger.ready()?;
-    ledger.books.advance(at, &mut draft.undo);
-    let answer = decide(ledger, config, draft, want, at);
+    let now = ledger.ready(now)?;
+    ledger.books.advance(now.at, &mut draft.undo);
+    let answer = decide(ledger, config, draft, want, now);
     let done = match draft.facts.as_slice() {
         // Such as a release of what has expired.
         [] => !draft.refused,
-        [fact] => ledger.append_at_once(at, fact),
+        [fact] => ledger.append_at_once(now.at, fact),
         // An alert, which is told in its order.
         _ => false,
     };
@@ -192,10 +193,11 @@ async fn decide_and_append(
         if ledger.turn(at).await? {
             continue;
         }
+        let now = Moment::of(at);
         let mut draft = Draft::default();
         ledger.books.advance(at, &mut draft.undo);
         for op in ops {
-            let answer = decide(ledger, config, &mut draft, &op.want, at);
+            let answer = decide(ledger, config, &mut draft, &op.want, now);
             draft.answers.push(answer);
         }
         if draft.refused && !fresh {
@@ -272,45 +274,45 @@ fn decide(
     config: &BudgetConfig,
     draft: &mut Draft,
     want: &Want,
-    at: Timestamp,
+    now: Moment,
 ) -> Result<Answer> {
     match want {
-        Want::Reserve(attempt) => reserve(ledger, config, draft, attempt, at),
+        Want::Reserve(attempt) => reserve(ledger, config, draft, attempt, now),
         Want::Settle(attempt, actual) => {
             if !end(draft, attempt) {
                 return Ok(Answer::Done { alerts: Vec::new() });
             }
-            let spending = spending(attempt, actual.clone(), at);
+            let spending = spending(attempt, actual.clone(), now.at);
             let fact = Fact::Settled { ticket: attempt.ticket, spending };
-            let places = record(ledger, draft, at, fact, None);
-            Ok(Answer::Done { alerts: alert(ledger, config, draft, &places, at) })
+            let places = record(ledger, draft, now, fact, None);
+            Ok(Answer::Done { alerts: alert(ledger, config, draft, &places, now) })
         }
         Want::Release(attempt) => {
             if end(draft, attempt) && ledger.books.is_open(attempt.ticket) {
-                record(ledger, draft, at, Fact::Released { ticket: attempt.ticket }, None);
+                record(ledger, draft, now, Fact::Released { ticket: attempt.ticket }, None);
             }
             Ok(Answer::Done { alerts: Vec::new() })
         }
         Want::SetCap { scope, window, cap } => {
-            let [total, day, month] = ledger.books.standing(scope, Periods::of(at)).windows.map(|it| it.told);
+            let [total, day, month] = ledger.books.standing(scope, now.periods).windows.map(|it| it.told);
             let before = match window {
                 Window::Total => total,
                 Window::Day => day,
                 Window::Month => month,
             };
             let fact = Fact::CapSet { scope: scope.clone(), window: *window, cap: *cap };
-            record(ledger, draft, at, fact, None);
+            record(ledger, draft, now, fact, None);
             let place = ledger.books.place(scope);
-            let mut alerts = alert(ledger, config, draft, &place, at);
+            let mut alerts = alert(ledger, config, draft, &place, now);
             // What was told of the old cap is not told again of the new one.
             alerts.retain(|alert| alert.percent > before);
             Ok(Answer::Done { alerts })
         }
         Want::Approve { run, up_to } => {
-            record(ledger, draft, at, Fact::Approved { run: *run, up_to: *up_to }, None);
+            record(ledger, draft, now, Fact::Approved { run: *run, up_to: *up_to }, None);
             Ok(Answer::Done { alerts: Vec::new() })
         }
-        Want::Read(scope) => Ok(Answer::Standing(Box::new(standing(ledger, config, scope, at)))),
+        Want::Read(scope) => Ok(Answer::Standing(Box::new(standing(ledger, config, scope, now)))),
     }
 }
 
@@ -319,7 +321,7 @@ fn reserve(
     config: &BudgetConfig,
     draft: &mut Draft,
     attempt: &Attempt,
-    at: Timestamp,
+    now: Moment,
 ) -> Result<Answer> {
     if let Some(known) = ledger.books.currency()
         && known != config.currency
@@ -329,12 +331,12 @@ fn reserve(
             .with("expected", known)
             .with("value", config.currency));
     }
-    let expires = at.plus(config.hold);
+    let expires = now.at.plus(config.hold);
     // The reservation of the same id makes room for this one, unless this one is refused.
     let mark = draft.undo.mark();
     ledger.books.withdraw(&attempt.id, &mut draft.undo);
     let places = ledger.books.places(&attempt.payer, &mut draft.undo);
-    match admit(config, &ledger.books, &places, &attempt.estimate, at) {
+    match admit(config, &ledger.books, &places, &attempt.estimate, now.periods) {
         Ok(()) => {
             let fact = Fact::Reserved {
                 ticket: attempt.ticket,
@@ -345,7 +347,7 @@ fn reserve(
                 tokens: attempt.estimate.tokens,
                 expires,
             };
-            record(ledger, draft, at, fact, Some(places));
+            record(ledger, draft, now, fact, Some(places));
             Ok(Answer::Reserved { expires })
         }
         Err(no) => {
@@ -383,14 +385,8 @@ fn spending(attempt: &Attempt, actual: Actual, at: Timestamp) -> Spending {
 }
 
 /// Applies a fact to the books and notes that it is to be recorded; gives the accounts of its payer.
-fn record(
-    ledger: &mut Ledger,
-    draft: &mut Draft,
-    at: Timestamp,
-    fact: Fact,
-    known: Option<Places>,
-) -> Places {
-    let places = ledger.books.apply_in(known, at, &fact, &mut draft.undo);
+fn record(ledger: &mut Ledger, draft: &mut Draft, now: Moment, fact: Fact, known: Option<Places>) -> Places {
+    let places = ledger.books.apply_in(known, now, &fact, &mut draft.undo);
     draft.facts.push(fact);
     places
 }
@@ -400,20 +396,20 @@ fn alert(
     config: &BudgetConfig,
     draft: &mut Draft,
     places: &Places,
-    at: Timestamp,
+    now: Moment,
 ) -> Vec<Alert> {
-    let alerts = due_alerts(config, &ledger.books, places, at);
+    let alerts = due_alerts(config, &ledger.books, places, now.periods);
     for alert in &alerts {
         let fact = Fact::Alerted { scope: alert.scope.clone(), window: alert.window, percent: alert.percent };
-        record(ledger, draft, at, fact, None);
+        record(ledger, draft, now, fact, None);
     }
     alerts
 }
 
-fn standing(ledger: &Ledger, config: &BudgetConfig, scope: &Scope, at: Timestamp) -> Standing {
-    let account::Standing { windows, held, approved } = ledger.books.standing(scope, Periods::of(at));
+fn standing(ledger: &Ledger, config: &BudgetConfig, scope: &Scope, now: Moment) -> Standing {
+    let account::Standing { windows, held, approved } = ledger.books.standing(scope, now.periods);
     Standing {
-        at,
+        at: now.at,
         spent: windows.map(|total| total.spent),
         caps: windows.map(|total| total.cap.unwrap_or_else(|| config.cap(scope, total.window))),
         held,

@@ -1,5 +1,7 @@
 //! The JSON of a fact: byte for byte what `serde` makes of it, for the facts of every call without its machinery.
 
+use std::ops::Range;
+
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -14,10 +16,10 @@ use crate::{
 
 /// Writes the record of a fact at the end of a buffer.
 pub(super) fn write(buffer: &mut Vec<u8>, at: Timestamp, fact: &Fact) -> Result<()> {
-    let mut json = Json(buffer);
+    let mut json = Json { buffer, newest: None };
     match fact {
         Fact::Reserved { ticket, id, payer, model, amount, tokens, expires } => {
-            json.head(at, "\",\"type\":\"reserved\",\"ticket\":\"", *ticket)?;
+            json.head(at, "\",\"type\":\"reserved\",\"ticket\":\"", *ticket);
             json.raw(",\"id\":").text(id)?;
             json.payer(payer)?;
             json.raw(",\"model\":").text(model)?;
@@ -25,15 +27,15 @@ pub(super) fn write(buffer: &mut Vec<u8>, at: Timestamp, fact: &Fact) -> Result<
                 json.raw(",\"amount\":").money(*amount)?;
             }
             json.raw(",\"tokens\":").value(tokens)?;
-            json.raw(",\"expires\":\"").time(*expires)?;
+            json.raw(",\"expires\":\"").time(*expires);
             json.raw("\"}");
         }
         Fact::Settled { ticket, spending } => {
-            json.head(at, "\",\"type\":\"settled\",\"ticket\":\"", *ticket)?;
+            json.head(at, "\",\"type\":\"settled\",\"ticket\":\"", *ticket);
             json.spending(spending)?;
         }
         Fact::Released { ticket } => {
-            json.head(at, "\",\"type\":\"released\",\"ticket\":\"", *ticket)?;
+            json.head(at, "\",\"type\":\"released\",\"ticket\":\"", *ticket);
             json.raw("}");
         }
         // Rare, or large.
@@ -55,16 +57,20 @@ struct Plain<'a> {
     fact: &'a Fact,
 }
 
-struct Json<'a>(&'a mut Vec<u8>);
+struct Json<'a> {
+    buffer: &'a mut Vec<u8>,
+    /// The newest time, and where its text is: a record mostly has the time of its writing twice.
+    newest: Option<(Timestamp, Range<usize>)>,
+}
 
 impl Json<'_> {
     fn raw(&mut self, json: &str) -> &mut Self {
-        self.0.extend_from_slice(json.as_bytes());
+        self.buffer.extend_from_slice(json.as_bytes());
         self
     }
 
     fn value(&mut self, value: &impl Serialize) -> Result<()> {
-        serde_json::to_writer(&mut *self.0, value).map_err(|err| {
+        serde_json::to_writer(&mut *self.buffer, value).map_err(|err| {
             Error::new(ErrorKind::Internal, "ledger.encode", "a fact cannot be written as JSON")
                 .caused_by(err)
         })
@@ -88,12 +94,20 @@ impl Json<'_> {
     }
 
     /// A time, without its quotes.
-    fn time(&mut self, time: Timestamp) -> Result<()> {
-        match time.ascii(&mut TimeText::default()) {
-            Some(text) => self.0.extend_from_slice(text),
-            None => drop(self.raw(&time.to_string())),
+    fn time(&mut self, time: Timestamp) -> &mut Self {
+        if let Some((newest, text)) = &self.newest
+            && *newest == time
+        {
+            self.buffer.extend_from_within(text.clone());
+            return self;
         }
-        Ok(())
+        let start = self.buffer.len();
+        match time.ascii(&mut TimeText::default()) {
+            Some(text) => self.buffer.extend_from_slice(text),
+            None => self.buffer.extend_from_slice(time.to_string().as_bytes()),
+        }
+        self.newest = Some((time, start..self.buffer.len()));
+        self
     }
 
     fn money(&mut self, Money { micros, currency }: Money) -> Result<()> {
@@ -103,11 +117,9 @@ impl Json<'_> {
     }
 
     /// Version, time, kind and ticket; `kind` has everything between the time and the ticket.
-    fn head(&mut self, at: Timestamp, kind: &str, Ticket(ticket): Ticket) -> Result<()> {
+    fn head(&mut self, at: Timestamp, kind: &str, Ticket(ticket): Ticket) {
         const { assert!(VERSION == 1, "the version is part of the text") };
-        self.raw("{\"version\":1,\"at\":\"").time(at)?;
-        self.raw(kind).uuid(&ticket);
-        Ok(())
+        self.raw("{\"version\":1,\"at\":\"").time(at).raw(kind).uuid(&ticket);
     }
 
     /// Who pays, as a member after another one.
@@ -132,8 +144,7 @@ impl Json<'_> {
     /// What a call took, as the last member of a record.
     fn spending(&mut self, spending: &Spending) -> Result<()> {
         let Spending { at, id, payer, model, usage, cost, estimated } = spending;
-        self.raw(",\"spending\":{\"at\":\"").time(*at)?;
-        self.raw("\",\"id\":").text(id)?;
+        self.raw(",\"spending\":{\"at\":\"").time(*at).raw("\",\"id\":").text(id)?;
         self.payer(payer)?;
         self.raw(",\"model\":").text(model)?;
         self.usage(usage)?;

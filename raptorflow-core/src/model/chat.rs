@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::{Stream, StreamExt as _, future::BoxFuture};
+use futures_util::{Stream, StreamExt as _};
 
 use crate::{
     error::Result,
@@ -17,6 +17,9 @@ use crate::{
 
 /// The parts of an answer as they arrive.
 pub type ChatStream = Pin<Box<dyn Stream<Item = Result<StreamPart>> + Send + 'static>>;
+
+/// What [`ChatModel::stream`] gives when it is called.
+pub(crate) type Beginning<'a> = Pin<Box<dyn Future<Output = Result<ChatStream>> + Send + 'a>>;
 
 /// A model that answers a conversation.
 ///
@@ -100,15 +103,6 @@ impl Model {
         Self(model)
     }
 
-    /// [`Model::stream`] as the backend makes it, for layers that have nothing to add to a call.
-    pub(super) fn begin<'a>(
-        &'a self,
-        ctx: &'a Context,
-        request: &'a ChatRequest,
-    ) -> BoxFuture<'a, Result<ChatStream>> {
-        self.0.stream(ctx, request)
-    }
-
     /// Where it lies in memory: what tells it apart from others as long as it lives.
     pub(crate) fn place(&self) -> usize {
         Arc::as_ptr(&self.0).cast::<()>().addr()
@@ -129,11 +123,15 @@ impl Model {
     ///
     /// # Errors
     /// What the backend says; see [`ChatModel`].
-    pub fn stream<'a>(
-        &'a self,
-        ctx: &'a Context,
-        request: &'a ChatRequest,
-    ) -> impl Future<Output = Result<ChatStream>> + Send + 'a {
+    ///
+    /// # Cancellation
+    /// Nothing happens before the first poll.
+    pub async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
+        self.0.stream(ctx, request).await
+    }
+
+    /// The same for layers that give it on as it is; what is made here may begin before it is polled.
+    pub(crate) fn begin<'a>(&'a self, ctx: &'a Context, request: &'a ChatRequest) -> Beginning<'a> {
         self.0.stream(ctx, request)
     }
 

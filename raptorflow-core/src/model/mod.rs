@@ -38,6 +38,7 @@ pub use backends::genai::{GenaiConfig, GenaiModel, GenaiProvider};
 pub use backends::openai::{LimitField, OpenAiApi, OpenAiConfig, OpenAiModel, Structured};
 pub use backends::{canned::CannedModel, function::FunctionModel, offline::OfflineModel};
 pub use bind::bind_stream;
+pub(crate) use chat::Beginning;
 pub use chat::{ChatModel, ChatStream, Model};
 pub use embedding::{EmbeddingAnswer, EmbeddingInfo, EmbeddingModel, EmbeddingPurpose};
 #[cfg(feature = "http")]

@@ -75,11 +75,12 @@ impl Timestamp {
         let (year, month, day) = self.date()?;
         let micros = u32::try_from(self.0 % 1_000_000).ok()?;
         let second = u32::try_from(self.0 / 1_000_000 % 86_400).ok()?;
-        let two = |number: u32| digits::<2>(number);
-        let ([y1, y2, y3, y4], [m1, m2], [d1, d2]) =
-            (digits::<4>(year.into()), two(month.into()), two(day.into()));
-        let ([h1, h2], [i1, i2], [s1, s2]) = (two(second / 3600), two(second / 60 % 60), two(second % 60));
-        let [f1, f2, f3, f4, f5, f6] = digits::<6>(micros);
+        let (year, month, day) = (u32::from(year), u32::from(month), u32::from(day));
+        let ([y1, y2], [y3, y4], [m1, m2], [d1, d2]) =
+            (pair(year / 100), pair(year % 100), pair(month), pair(day));
+        let ([h1, h2], [i1, i2], [s1, s2]) = (pair(second / 3600), pair(second / 60 % 60), pair(second % 60));
+        let ([f1, f2], [f3, f4], [f5, f6]) =
+            (pair(micros / 10_000), pair(micros / 100 % 100), pair(micros % 100));
         text.0 = [
             y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2, b'.', f1,
             f2, f3, f4, f5, f6, b'Z',
@@ -103,15 +104,10 @@ impl Timestamp {
 #[derive(Debug, Default)]
 pub(crate) struct TimeText([u8; MAX_TEXT]);
 
-/// The last digits of a number.
-fn digits<const N: usize>(mut number: u32) -> [u8; N] {
-    let mut digits = [b'0'; N];
-    for digit in digits.iter_mut().rev() {
-        // A remainder of ten fits.
-        *digit += (number % 10) as u8;
-        number /= 10;
-    }
-    digits
+/// The two digits of a number below 100.
+#[expect(clippy::cast_possible_truncation, reason = "what is larger is not asked for")]
+const fn pair(number: u32) -> [u8; 2] {
+    [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
 impl fmt::Display for Timestamp {

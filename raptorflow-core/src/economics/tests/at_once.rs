@@ -48,27 +48,45 @@ async fn what_needs_no_waiting_is_done_at_once_and_what_needs_it_has_not_happene
     let scope = Scope::Run(ctx.run_id());
     let desk = desk(&machine, run_cap(Cap::money(usd(100))));
     let first = attempt(&ctx, 60);
-    assert!(desk.at_once(&Want::Reserve(Arc::clone(&first))).is_none(), "the ledger is not loaded");
+    assert!(
+        desk.at_once(machine.runtime.clock().now(), &Want::Reserve(Arc::clone(&first))).is_none(),
+        "the ledger is not loaded"
+    );
     assert_eq!(sums(&desk, &scope).await, (0, 0));
-    assert!(matches!(desk.at_once(&Want::Reserve(Arc::clone(&first))), Some(Ok(Answer::Reserved { .. }))));
+    assert!(matches!(
+        desk.at_once(machine.runtime.clock().now(), &Want::Reserve(Arc::clone(&first))),
+        Some(Ok(Answer::Reserved { .. }))
+    ));
     assert_eq!(sums(&desk, &scope).await, (0, 60));
 
     let second = attempt(&ctx, 60);
     assert!(
-        desk.at_once(&Want::Reserve(Arc::clone(&second))).is_none(),
+        desk.at_once(machine.runtime.clock().now(), &Want::Reserve(Arc::clone(&second))).is_none(),
         "a refusal looks at the store first"
     );
     assert_eq!(sums(&desk, &scope).await, (0, 60));
     let refused = desk.queued(Want::Reserve(second)).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::BudgetExceeded);
 
-    assert!(matches!(desk.at_once(&settled(&first, 40)), Some(Ok(Answer::Done { .. }))));
-    assert!(matches!(desk.at_once(&settled(&first, 40)), Some(Ok(Answer::Done { .. }))), "counts once");
+    assert!(matches!(
+        desk.at_once(machine.runtime.clock().now(), &settled(&first, 40)),
+        Some(Ok(Answer::Done { .. }))
+    ));
+    assert!(
+        matches!(
+            desk.at_once(machine.runtime.clock().now(), &settled(&first, 40)),
+            Some(Ok(Answer::Done { .. }))
+        ),
+        "counts once"
+    );
     assert_eq!(sums(&desk, &scope).await, (40, 0));
 
     let third = attempt(&ctx, 20);
-    assert!(desk.at_once(&Want::Reserve(Arc::clone(&third))).is_some());
-    assert!(desk.at_once(&settled(&third, 20)).is_none(), "an alert is told in its order");
+    assert!(desk.at_once(machine.runtime.clock().now(), &Want::Reserve(Arc::clone(&third))).is_some());
+    assert!(
+        desk.at_once(machine.runtime.clock().now(), &settled(&third, 20)).is_none(),
+        "an alert is told in its order"
+    );
     assert_eq!(sums(&desk, &scope).await, (40, 20));
     let Answer::Done { alerts } = desk.ask(settled(&third, 20)).await.unwrap() else { panic!("not done") };
     assert_eq!(alerts.iter().map(|alert| alert.percent).collect::<Vec<_>>(), [50]);
@@ -88,17 +106,26 @@ async fn what_others_wrote_and_a_month_that_begins_are_seen_before_anything_is_d
         assert_eq!(sums(desk, &scope).await, (0, 0));
     }
     let (mine, theirs) = (attempt(&ctx, 60), attempt(&ctx, 60));
-    assert!(other.at_once(&Want::Reserve(Arc::clone(&theirs))).is_some());
-    assert!(desk.at_once(&Want::Reserve(Arc::clone(&mine))).is_none(), "the store has grown");
+    assert!(other.at_once(machine.runtime.clock().now(), &Want::Reserve(Arc::clone(&theirs))).is_some());
+    assert!(
+        desk.at_once(machine.runtime.clock().now(), &Want::Reserve(Arc::clone(&mine))).is_none(),
+        "the store has grown"
+    );
     assert!(desk.queued(Want::Reserve(Arc::clone(&mine))).await.is_err(), "it does not fit any more");
-    assert!(other.at_once(&settled(&theirs, 10)).is_some());
+    assert!(other.at_once(machine.runtime.clock().now(), &settled(&theirs, 10)).is_some());
     assert!(matches!(desk.ask(Want::Reserve(Arc::clone(&mine))).await, Ok(Answer::Reserved { .. })));
 
     machine.clock.jump_to("2026-02-01T00:00:00Z".parse::<Timestamp>().unwrap());
-    assert!(desk.at_once(&settled(&mine, 20)).is_none(), "the month is closed first");
+    assert!(
+        desk.at_once(machine.runtime.clock().now(), &settled(&mine, 20)).is_none(),
+        "the month is closed first"
+    );
     assert!(desk.ask(settled(&mine, 20)).await.is_ok());
     let next = attempt(&ctx, 70);
-    assert!(matches!(desk.at_once(&Want::Reserve(next)), Some(Ok(Answer::Reserved { .. }))));
+    assert!(matches!(
+        desk.at_once(machine.runtime.clock().now(), &Want::Reserve(next)),
+        Some(Ok(Answer::Reserved { .. }))
+    ));
     assert_eq!(sums(&desk, &scope).await, (30, 70));
     assert_eq!(sums(&other, &scope).await, (30, 70));
 }

@@ -186,6 +186,11 @@ impl Stream for Counted {
                     }
                     Some(Ok(part))
                 }
+                // Mostly behind a `Finish`, whose bill is settled.
+                None if live.bill.reservation.is_none() => {
+                    this.live = None;
+                    return Poll::Ready(None);
+                }
                 end => end,
             };
             this.ending = this.live.take().map(|live| Box::pin(live.end(end)) as Ending);
@@ -213,8 +218,9 @@ impl Bill {
     /// Settles it where that needs no waiting; `false` when it does, or fails.
     fn settle_at_once(&mut self) -> bool {
         let Some(reservation) = &self.reservation else { return true };
-        let (usage, cost) = known(&self.ctx, &self.prices, &self.model, self.usage);
-        let settled = reservation.settle_at_once(&self.model, usage, cost);
+        let now = self.ctx.now();
+        let (usage, cost) = known(now, &self.prices, &self.model, self.usage);
+        let settled = reservation.settle_at_once(now, &self.model, usage, cost);
         if settled {
             self.reservation = None;
         }
@@ -265,13 +271,13 @@ impl Drop for Bill {
 
 /// What is known of what a call took; a usage of nothing is one that the model did not tell.
 fn known(
-    ctx: &Context,
+    now: Timestamp,
     prices: &PriceBook,
     model: &str,
     usage: Option<Usage>,
 ) -> (Option<Usage>, Option<Money>) {
     let usage = usage.filter(|usage| usage.total_tokens() > 0);
-    (usage, usage.and_then(|usage| prices.cost(model, &usage, ctx.now())))
+    (usage, usage.and_then(|usage| prices.cost(model, &usage, now)))
 }
 
 /// Settles what is known.
@@ -282,7 +288,7 @@ async fn settle(
     model: &Arc<str>,
     usage: Option<Usage>,
 ) -> Result<()> {
-    let (usage, cost) = known(ctx, prices, model, usage);
+    let (usage, cost) = known(ctx.now(), prices, model, usage);
     reservation.settle_as(Some(Arc::clone(model)), usage, cost).await.map(drop)
 }
 

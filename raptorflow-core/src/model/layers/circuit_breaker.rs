@@ -148,6 +148,7 @@ impl CircuitBreakerLayer {
         let kept = Arc::new(Kept {
             model: Arc::clone(model),
             slow: self.config.slow_call,
+            timeout: self.config.timeout,
             breaker: Mutex::new(Breaker::new(self.config)),
         });
         all.insert(Arc::clone(model), Arc::clone(&kept));
@@ -177,6 +178,7 @@ impl Layer for CircuitBreakerLayer {
 struct Kept {
     model: Arc<str>,
     slow: Duration,
+    timeout: Duration,
     breaker: Mutex<Breaker>,
 }
 
@@ -279,7 +281,11 @@ impl Call {
 
     fn end(&mut self, verdict: Verdict) {
         let Some(permit) = self.permit.take() else { return };
-        let now = self.ctx.runtime().clock().elapsed();
+        let now = match verdict {
+            // A success changes nothing that rests on its time, and that of its first part is known.
+            Verdict::Success { took } if took <= self.kept.timeout => self.start.saturating_add(took),
+            _ => self.ctx.runtime().clock().elapsed(),
+        };
         let ((), before, after) = self.kept.change(|breaker| breaker.record(permit, verdict, now));
         self.tell(before, after);
     }

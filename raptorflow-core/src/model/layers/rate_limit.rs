@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use futures_util::{Stream, StreamExt as _};
 
 use super::{
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result, Retry},
-    model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place, StreamPart},
+    model::{Beginning, ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place, StreamPart},
     runtime::{Cancel, Context},
 };
 
@@ -145,14 +144,24 @@ impl Limited {
 
     /// Waits until a call is allowed, and gives what was counted for it.
     async fn wait(&self, ctx: &Context, tokens: u32) -> Result<RateClaim> {
+        let now = ctx.runtime().clock().elapsed();
+        match self.claim(ctx, tokens, now).await? {
+            Ok(claim) => Ok(claim),
+            Err(refusal) => self.wait_on(ctx, tokens, now, refusal).await,
+        }
+    }
+
+    /// The same after a first refusal.
+    async fn wait_on(
+        &self,
+        ctx: &Context,
+        tokens: u32,
+        mut now: Duration,
+        mut refusal: RateRefusal,
+    ) -> Result<RateClaim> {
         let clock = ctx.runtime().clock();
-        let mut now = clock.elapsed();
         let patience = now.saturating_add(self.layer.longest_wait);
         loop {
-            let refusal = match self.claim(ctx, tokens, now).await? {
-                Ok(claim) => return Ok(claim),
-                Err(refusal) => refusal,
-            };
             let fits = ctx.deadline().is_none_or(|deadline| ctx.now().plus(refusal.after) < deadline);
             if !fits || now.saturating_add(refusal.after) > patience {
                 return Err(self.refuse(refusal));
@@ -160,6 +169,10 @@ impl Limited {
             // In a box, so that it takes no room in a call that does not wait.
             Box::pin(ctx.bound("model.rate_limit", clock.sleep(refusal.after))).await?;
             now = clock.elapsed();
+            refusal = match self.claim(ctx, tokens, now).await? {
+                Ok(claim) => return Ok(claim),
+                Err(refusal) => refusal,
+            };
         }
     }
 
@@ -175,13 +188,34 @@ impl Limited {
     }
 }
 
-#[async_trait]
 impl ChatModel for Limited {
     fn info(&self) -> &ModelInfo {
         self.inner.info()
     }
 
-    async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
+    // As `async_trait` has it, but without a box of its own where there is nothing to do.
+    fn stream<'a, 'b, 'c, 'd>(&'a self, ctx: &'b Context, request: &'c ChatRequest) -> Beginning<'d>
+    where
+        'a: 'd,
+        'b: 'd,
+        'c: 'd,
+        Self: 'd,
+    {
+        if self.layer.store.is_some() || self.layer.rules.counts_tokens() {
+            return Box::pin(self.counted(ctx, request));
+        }
+        let now = ctx.runtime().clock().elapsed();
+        let claimed = self.layer.rules.claim(&subject(ctx, &self.inner.info().name), 0, now);
+        let Err(refusal) = claimed else { return self.inner.begin(ctx, request) };
+        Box::pin(async move {
+            let _claim = self.wait_on(ctx, 0, now, refusal).await?;
+            self.inner.stream(ctx, request).await
+        })
+    }
+}
+
+impl Limited {
+    async fn counted(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
         if !self.layer.rules.counts_tokens() {
             let _claim = self.wait(ctx, 0).await?;
             return self.inner.stream(ctx, request).await;

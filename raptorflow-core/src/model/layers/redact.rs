@@ -8,13 +8,12 @@ use std::{
     task::{self, Poll},
 };
 
-use async_trait::async_trait;
 use futures_util::{Stream, StreamExt as _};
 use serde_json::Value;
 
 use crate::{
     error::Result,
-    model::{ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place, StreamPart},
+    model::{Beginning, ChatModel, ChatRequest, ChatStream, Layer, Model, ModelInfo, Place, StreamPart},
     runtime::Context,
     security::{PatternRedactor, Placeholders, Redactor},
     types::{Document, Message, Part},
@@ -84,28 +83,31 @@ struct Redacted {
     inner: Model,
 }
 
-#[async_trait]
 impl ChatModel for Redacted {
     fn info(&self) -> &ModelInfo {
         self.inner.info()
     }
 
-    async fn stream(&self, ctx: &Context, request: &ChatRequest) -> Result<ChatStream> {
+    // As `async_trait` has it, but without a box of its own where there is nothing to do.
+    fn stream<'a, 'b, 'c, 'd>(&'a self, ctx: &'b Context, request: &'c ChatRequest) -> Beginning<'d>
+    where
+        'a: 'd,
+        'b: 'd,
+        'c: 'd,
+        Self: 'd,
+    {
         let mut hiding = Hiding { redactor: &*self.redactor, placeholders: Placeholders::new() };
         each_text(&request.messages, &mut |text| hiding.placeholders.reserve(text));
         let sent = hiding.request(request);
         let placeholders = hiding.placeholders;
         let Some(sent) = sent.filter(|_| !placeholders.is_empty()) else {
-            return self.inner.stream(ctx, request).await;
+            return self.inner.begin(ctx, request);
         };
-        let parts = self.inner.stream(ctx, &sent).await?;
-        Ok(Box::pin(Restoring {
-            parts,
-            placeholders,
-            text: String::new(),
-            arguments: BTreeMap::new(),
-            ready: VecDeque::new(),
-        }))
+        Box::pin(async move {
+            let parts = self.inner.stream(ctx, &sent).await?;
+            let (text, arguments, ready) = (String::new(), BTreeMap::new(), VecDeque::new());
+            Ok(Box::pin(Restoring { parts, placeholders, text, arguments, ready }) as ChatStream)
+        })
     }
 }
 

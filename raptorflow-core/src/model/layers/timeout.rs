@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    mem,
     pin::Pin,
     sync::Arc,
     task::{self, Poll, ready},
@@ -175,6 +176,8 @@ struct Watch {
     start: Duration,
     /// When the newest part came; `None` before the first.
     heard: Option<Duration>,
+    /// The end came, and mostly nobody has to know when; `heard` does not have it.
+    ended: bool,
     /// What wakes the task, and when.
     timer: Option<(Duration, Sleep)>,
 }
@@ -182,7 +185,7 @@ struct Watch {
 impl Watch {
     fn new(ctx: &Context, config: TimeoutConfig) -> Self {
         let clock = Arc::clone(ctx.runtime().clock());
-        Self { start: clock.elapsed(), clock, config, heard: None, timer: None }
+        Self { start: clock.elapsed(), clock, config, heard: None, ended: false, timer: None }
     }
 
     /// The next limit, and when it is reached.
@@ -204,8 +207,11 @@ impl Watch {
 
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Limit> {
         loop {
-            let (due, limit) = self.next();
             let now = self.clock.elapsed();
+            if mem::take(&mut self.ended) {
+                self.heard = Some(now);
+            }
+            let (due, limit) = self.next();
             if now >= due {
                 return Poll::Ready(limit);
             }
@@ -233,10 +239,14 @@ impl Stream for Timed {
         let this = &mut *self;
         let Some(parts) = &mut this.parts else { return Poll::Ready(None) };
         let over = match parts.poll_next_unpin(cx) {
+            // The end is the end, also when it comes late.
+            Poll::Ready(Some(Ok(part @ StreamPart::Finish { .. }))) => {
+                this.watch.ended = true;
+                return Poll::Ready(Some(Ok(part)));
+            }
             Poll::Ready(Some(Ok(part))) => match this.watch.hear() {
-                // The end is the end, also when it comes late.
-                Err(limit) if !matches!(part, StreamPart::Finish { .. }) => limit,
-                _ => return Poll::Ready(Some(Ok(part))),
+                Err(limit) => limit,
+                Ok(()) => return Poll::Ready(Some(Ok(part))),
             },
             Poll::Ready(ended) => {
                 this.parts = None;
@@ -336,6 +346,36 @@ mod tests {
         let mut parts: Vec<_> = parts.collect().await;
         assert_eq!(told(&parts.pop().unwrap().unwrap_err()).2, Some("in_all"));
         assert_eq!(parts.len(), 3, "at 1.5, 3 and 4.5 seconds");
+    }
+
+    /// Says that it is over and then does not end.
+    #[derive(Debug)]
+    struct Lingering(ModelInfo);
+
+    #[async_trait]
+    impl ChatModel for Lingering {
+        fn info(&self) -> &ModelInfo {
+            &self.0
+        }
+
+        async fn stream(&self, _: &Context, _: &ChatRequest) -> Result<ChatStream> {
+            let end = StreamPart::Finish { reason: crate::model::FinishReason::Stop };
+            Ok(Box::pin(stream::iter([Ok(end)]).chain(stream::pending())))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_goes_on_after_its_end_is_given_up() {
+        let desk = Desk::new([]);
+        let info = ScriptedModel::new([]).info().clone();
+        let model = strict().wrap(Model::new(Lingering(info)));
+        let mut parts = model.stream(&desk.ctx(), &Desk::request()).await.unwrap();
+        assert!(matches!(parts.next().await, Some(Ok(StreamPart::Finish { .. }))));
+        let mut next = parts.next();
+        assert!((&mut next).now_or_never().is_none());
+        desk.clock.advance(SECOND * 2);
+        let err = next.now_or_never().expect("it is over").unwrap().unwrap_err();
+        assert_eq!(told(&err).2, Some("between_parts"));
     }
 
     #[tokio::test]

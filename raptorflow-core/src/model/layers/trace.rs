@@ -7,13 +7,15 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
-use futures_util::{Stream, StreamExt as _, future::BoxFuture};
+use futures_util::{Stream, StreamExt as _};
 use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
     error::{Error, Result},
-    model::{ChatModel, ChatRequest, ChatStream, FinishReason, Layer, Model, ModelInfo, Place, StreamPart},
+    model::{
+        Beginning, ChatModel, ChatRequest, ChatStream, FinishReason, Layer, Model, ModelInfo, Place,
+        StreamPart,
+    },
     runtime::{Clock, Context, names},
     types::Usage,
 };
@@ -54,23 +56,18 @@ impl Layer for TraceLayer {
 #[derive(Debug)]
 struct Traced(Model);
 
-#[async_trait]
 impl ChatModel for Traced {
     fn info(&self) -> &ModelInfo {
         self.0.info()
     }
 
-    // Not an `async fn`: a call that nobody watches is the inner one, without a future around it.
-    fn stream<'a, 'b, 'c, 'call>(
-        &'a self,
-        ctx: &'b Context,
-        request: &'c ChatRequest,
-    ) -> BoxFuture<'call, Result<ChatStream>>
+    // As `async_trait` has it, but without a box of its own where there is nothing to do.
+    fn stream<'a, 'b, 'c, 'd>(&'a self, ctx: &'b Context, request: &'c ChatRequest) -> Beginning<'d>
     where
-        'a: 'call,
-        'b: 'call,
-        'c: 'call,
-        Self: 'call,
+        'a: 'd,
+        'b: 'd,
+        'c: 'd,
+        Self: 'd,
     {
         let full: &str = &self.info().name;
         let (provider, name) = full.split_once(':').unwrap_or(("", full));
@@ -91,17 +88,21 @@ impl ChatModel for Traced {
         if span.is_disabled() {
             return self.0.begin(ctx, request);
         }
-        Box::pin(async move {
-            let clock = Arc::clone(ctx.runtime().clock());
-            let mut call = Call { start: clock.elapsed(), clock, span, usage: None, over: false };
-            match self.0.stream(ctx, request).instrument(call.span.clone()).await {
-                Ok(parts) => Ok(Box::pin(Watched { parts, call }) as ChatStream),
-                Err(err) => {
-                    call.fail(&err);
-                    Err(err)
-                }
+        Box::pin(self.watched(ctx, request, span))
+    }
+}
+
+impl Traced {
+    async fn watched(&self, ctx: &Context, request: &ChatRequest, span: Span) -> Result<ChatStream> {
+        let clock = Arc::clone(ctx.runtime().clock());
+        let mut call = Call { start: clock.elapsed(), clock, span, usage: None, over: false };
+        match self.0.stream(ctx, request).instrument(call.span.clone()).await {
+            Ok(parts) => Ok(Box::pin(Watched { parts, call })),
+            Err(err) => {
+                call.fail(&err);
+                Err(err)
             }
-        })
+        }
     }
 }
 

@@ -239,3 +239,13 @@ async fn a_store_is_told_what_a_call_took() {
     // Of this call nothing was told, so that it counts as it was expected.
     assert_eq!(model.complete(&ctx, &Desk::request()).await.unwrap_err().kind(), ErrorKind::RateLimited);
 }
+
+#[tokio::test]
+async fn a_call_that_was_never_polled_is_not_counted() {
+    let desk = Desk::new([]).always(Reply::text("Here."));
+    let model = RateLimitLayer::per_model(tenth(1)).with_longest_wait(Duration::ZERO).wrap(desk.model());
+    let (ctx, request) = (desk.ctx(), Desk::request());
+    drop(model.stream(&ctx, &request));
+    assert!(model.complete(&ctx, &request).await.is_ok());
+    assert_eq!(model.complete(&ctx, &request).await.unwrap_err().kind(), ErrorKind::RateLimited);
+}

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, RwLock};
 
+#[cfg(feature = "http")]
+use crate::model::HttpClient;
 use crate::{
     agent::{AgentRegistry, Hook, Means},
     economics::{BudgetConfig, PriceBook},
@@ -14,6 +16,7 @@ use crate::{
     orchestrator::{Admission, AdmissionConfig},
     rag::{Embedder, EmbedderRegistry, Retriever},
     runtime::{Context, Runtime},
+    security::SecretStore,
     storage::{Storage, StorageRegistry},
     tool::{BuiltinTools, Tool, ToolRegistry},
     types::TenantId,
@@ -41,6 +44,9 @@ pub struct EngineBuilder {
     storage: Option<Store>,
     bus: Option<Bus>,
     models: Option<ModelRegistry>,
+    #[cfg(feature = "http")]
+    http: Option<Arc<dyn HttpClient>>,
+    secrets: Option<Arc<dyn SecretStore>>,
     layers: Option<Wanted>,
     default_model: Option<Arc<str>>,
     tools: Vec<Arc<dyn Tool>>,
@@ -110,6 +116,23 @@ impl EngineBuilder {
     #[must_use]
     pub fn models(mut self, models: ModelRegistry) -> Self {
         self.models = Some(models);
+        self
+    }
+
+    /// What sends the requests of the default models, such as a recorded cassette; those of
+    /// [`EngineBuilder::models`] have their own.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(mut self, http: Arc<dyn HttpClient>) -> Self {
+        self.http = Some(http);
+        self
+    }
+
+    /// Where the keys of the default models are, by default in the environment; those of [`EngineBuilder::models`] have
+    /// their own.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Arc<dyn SecretStore>) -> Self {
+        self.secrets = Some(secrets);
         self
     }
 
@@ -328,7 +351,12 @@ impl EngineBuilder {
             let settings = Settings::from_env();
             let of_providers = [("openai", settings.openai()), ("anthropic", settings.anthropic())];
             let set = of_providers.into_iter().filter_map(|(provider, set)| Some((provider, set?)));
-            set.fold(ModelRegistry::default(), |models, (provider, set)| models.with_settings(provider, set))
+            let models = set.fold(ModelRegistry::default(), |models, (provider, set)| {
+                models.with_settings(provider, set)
+            });
+            #[cfg(feature = "http")]
+            let models = self.http.into_iter().fold(models, ModelRegistry::with_http);
+            self.secrets.into_iter().fold(models, ModelRegistry::with_secrets)
         });
         let prices = match self.prices {
             Some(prices) => PriceBook::default().with(&prices),

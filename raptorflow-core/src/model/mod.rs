@@ -32,6 +32,8 @@ mod wrapped;
 
 #[cfg(feature = "model-anthropic")]
 pub use backends::anthropic::{AnthropicConfig, AnthropicModel};
+#[cfg(feature = "testing")]
+pub(crate) use backends::function::parts as function_parts;
 #[cfg(feature = "model-genai")]
 pub use backends::genai::{GenaiConfig, GenaiModel, GenaiProvider};
 #[cfg(feature = "model-openai")]
@@ -63,9 +65,9 @@ pub use partial::PartialJson;
 pub use profile::{Ability, ModelProfile};
 pub use registry::{ModelFactory, ModelRegistry};
 pub use request::{ChatRequest, Effort, KeepPrompt, ModelSettings, Output, Reasoning, ToolChoice};
+pub use rerank::{FnReranker, RerankAnswer, Reranked, Reranker, RerankerFactory, RerankerRegistry};
 #[cfg(feature = "http")]
 pub use rerank::{HttpReranker, RerankConfig, RerankWire};
-pub use rerank::{RerankAnswer, Reranked, Reranker, RerankerFactory, RerankerRegistry};
 pub use response::{ChatResponse, FinishReason};
 pub use settings::ProviderSettings;
 pub use sse::{SseDecoder, SseEvent, SseMessage};

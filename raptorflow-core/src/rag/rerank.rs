@@ -86,7 +86,13 @@ impl RerankSettings {
     /// # Errors
     /// What [`RerankerRegistry::open`] says.
     pub async fn open(&self, rerankers: &RerankerRegistry) -> Result<Rerank> {
-        Ok(Rerank { reranker: rerankers.open(&self.model).await?, settings: self.clone() })
+        Ok(self.clone().with(rerankers.open(&self.model).await?))
+    }
+
+    /// With a reranker that is there already.
+    #[must_use]
+    pub fn with(self, reranker: Arc<dyn Reranker>) -> Rerank {
+        Rerank { reranker, settings: self }
     }
 }
 

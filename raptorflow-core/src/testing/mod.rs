@@ -8,6 +8,7 @@ mod cassette;
 mod clock;
 pub mod conformance;
 mod faults;
+mod form;
 mod model;
 mod replay;
 mod server;

@@ -197,6 +197,13 @@ impl ScriptedModel {
         Self { info: Arc::new(info), script: Arc::new(Mutex::new(script)) }
     }
 
+    /// Under another name.
+    #[must_use]
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        let info = ModelInfo { name: name.into(), ..(*self.info).clone() };
+        self.with_info(info)
+    }
+
     /// Another name, abilities or context window.
     #[must_use]
     pub fn with_info(mut self, info: ModelInfo) -> Self {
@@ -209,6 +216,13 @@ impl ScriptedModel {
     pub fn when(self, matches: impl Fn(&ChatRequest) -> bool + Send + Sync + 'static, reply: Reply) -> Self {
         self.change(|script| script.rules.push((Arc::new(matches), reply)));
         self
+    }
+
+    /// Answers every request whose last message has this text in it.
+    #[must_use]
+    pub fn when_asked(self, text: impl Into<String>, reply: Reply) -> Self {
+        let text = text.into();
+        self.when(move |asked| asked.messages.last().is_some_and(|it| it.text().contains(&text)), reply)
     }
 
     /// Answers every request that nothing else answers.

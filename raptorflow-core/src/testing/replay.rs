@@ -121,6 +121,13 @@ impl ReplayModel {
         self.lock().values().map(VecDeque::len).sum()
     }
 
+    /// Under another name.
+    #[must_use]
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        let info = ModelInfo { name: name.into(), ..(*self.info).clone() };
+        self.with_info(info)
+    }
+
     /// Another name, abilities or limits than those of a model that can do everything.
     #[must_use]
     pub fn with_info(mut self, info: ModelInfo) -> Self {

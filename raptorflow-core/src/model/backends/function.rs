@@ -117,7 +117,8 @@ impl Text {
     }
 }
 
-fn parts(value: Value, model: &str) -> Result<Vec<StreamPart>> {
+/// The parts of an answer in the form that a function gives.
+pub(crate) fn parts(value: Value, model: &str) -> Result<Vec<StreamPart>> {
     let reply: Reply = match value {
         Value::String(text) => Reply { text: Text::Whole(text), ..Reply::default() },
         Value::Object(_) => {

@@ -10,6 +10,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -21,13 +22,15 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model::{HttpBody, HttpClient, HttpRequest, HttpResponse},
     runtime::Context,
+    security::{EnvSecrets, SecretStore},
 };
 
 /// Headers of answers that models look at; the others are not kept.
 const KEPT_HEADERS: [&str; 4] = ["content-type", "retry-after", "retry-after-ms", "x-should-retry"];
 
 /// What a cassette does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CassetteMode {
     /// Sends everything and begins the file anew.
     Record,
@@ -131,6 +134,16 @@ impl Cassette {
     #[must_use]
     pub fn left(&self) -> usize {
         self.0.lock().exchanges.iter().filter(|(_, given)| !given).count()
+    }
+
+    /// The keys for what is asked over it: those of the environment, or, where nothing is sent, a word for each of
+    /// them.
+    #[must_use]
+    pub fn secrets(&self) -> Arc<dyn SecretStore> {
+        Arc::new(match self.0.mode {
+            CassetteMode::Replay => EnvSecrets::from_lookup(|_| Some("replayed".to_owned())),
+            CassetteMode::Record | CassetteMode::Auto => EnvSecrets::new(),
+        })
     }
 
     /// Whether everything was written.

@@ -153,6 +153,40 @@ async fn refusals_reasoning_and_limits_are_told() {
 }
 
 #[tokio::test]
+async fn what_was_thought_in_signed_pieces_goes_back_as_it_came() {
+    let piece = |more: Value| {
+        let mut piece = json!({"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0});
+        piece.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        delta(json!({"reasoning": more["text"], "reasoning_details": [piece]}))
+    };
+    let sealed = json!({"type": "reasoning.encrypted", "data": "c2VhbGVk", "id": "r1", "index": 1});
+    let call = json!({"index": 0, "id": "a", "function": {"name": "add", "arguments": "{}"}});
+    let server = server([
+        ServerReply::data([
+            piece(json!({"text": "Let me "})),
+            piece(json!({"text": "see."})),
+            piece(json!({"text": null, "signature": "c2lnbmVk"})),
+            delta(json!({"reasoning_details": [sealed]})),
+            delta(json!({"tool_calls": [call]})),
+            end("tool_calls"),
+            done(),
+        ]),
+        ServerReply::data([delta(json!({"content": "x"})), end("stop"), done()]),
+    ])
+    .await;
+    let mut request = question().with_tools([ToolSpec::new("add", "Adds.", Schema::any_object())]);
+    let answer = openai(&server).complete(&ctx(), &request).await.unwrap();
+    assert!(matches!(&answer.message.parts[0], Part::Reasoning { text, .. } if text == "Let me see."));
+    request.messages.push(answer.message);
+    openai(&server).complete(&ctx(), &request).await.unwrap();
+    let sent = server.requests()[1].body["messages"].as_array().unwrap().last().unwrap().clone();
+    let signed = json!({"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0,
+        "text": "Let me see.", "signature": "c2lnbmVk"});
+    assert_eq!(sent["reasoning_details"], json!([signed, sealed]));
+    assert_eq!(sent["tool_calls"][0]["id"], "a");
+}
+
+#[tokio::test]
 async fn a_required_tool_that_is_not_offered_is_refused_before_anything_is_sent() {
     let server = server([]).await;
     for choice in [ToolChoice::Required, ToolChoice::Tool("add".into())] {

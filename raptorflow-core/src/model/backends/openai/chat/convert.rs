@@ -2,9 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::wire::{
-    Call, CalledFunction, Choice, Content, ContentPart, File, Function, ImageUrl, JsonSchema, Named,
-    Outgoing, Request, ResponseFormat, StreamOptions, Tool,
+use serde_json::Value;
+
+use super::{
+    dialect::DETAILS,
+    wire::{
+        Call, CalledFunction, Choice, Content, ContentPart, File, Function, ImageUrl, JsonSchema, Named,
+        Outgoing, Request, ResponseFormat, StreamOptions, Tool,
+    },
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -35,7 +40,9 @@ pub(crate) fn request<'a>(
     // What was thought about earlier questions is of no use any more.
     let asked = request.messages.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
     for (place, message) in request.messages.iter().enumerate() {
-        add(message, config.send_reasoning && place > asked, &mut messages)?;
+        let thoughts =
+            Thoughts { text: config.send_reasoning && place > asked, details: !config.is_openai() };
+        add(message, thoughts, &mut messages)?;
     }
     let response_format = response_format(config, &request.output, &mut messages);
     Ok(Request {
@@ -59,8 +66,16 @@ pub(crate) fn request<'a>(
     })
 }
 
+/// What goes back of what the model thought.
+#[derive(Clone, Copy)]
+struct Thoughts {
+    text: bool,
+    /// Pieces with signatures, which only come from hosts that want them back.
+    details: bool,
+}
+
 /// Adds a message; its tool results become messages of their own, and passages never get the system role.
-fn add<'a>(message: &'a Message, with_reasoning: bool, out: &mut Vec<Outgoing<'a>>) -> Result<()> {
+fn add<'a>(message: &'a Message, thoughts: Thoughts, out: &mut Vec<Outgoing<'a>>) -> Result<()> {
     match message.role {
         Role::System => {
             out.push(Outgoing::System { content: joined_text(message) });
@@ -74,8 +89,9 @@ fn add<'a>(message: &'a Message, with_reasoning: bool, out: &mut Vec<Outgoing<'a
             let tool_calls: Vec<Call<'a>> = message.tool_calls().map(call).collect();
             let content = Some(joined_text(message)).filter(|text| !text.is_empty() || tool_calls.is_empty());
             let reasoning_content =
-                if with_reasoning && !tool_calls.is_empty() { thought(message) } else { None };
-            out.push(Outgoing::Assistant { content, reasoning_content, tool_calls });
+                if thoughts.text && !tool_calls.is_empty() { thought(message) } else { None };
+            let reasoning_details = if thoughts.details { details(message) } else { None };
+            out.push(Outgoing::Assistant { content, reasoning_content, reasoning_details, tool_calls });
         }
         Role::Tool => {}
     }
@@ -126,6 +142,16 @@ fn thought(message: &Message) -> Option<Cow<'_, str>> {
     });
     let first = Cow::Borrowed(texts.next()?);
     Some(texts.fold(first, |joined, text| joined + text))
+}
+
+/// The pieces of what the model thought, as its host told them.
+fn details(message: &Message) -> Option<&Value> {
+    message.parts.iter().find_map(|part| match part {
+        Part::Reasoning { opaque: Some(opaque), .. } => {
+            opaque.get("details").filter(|_| opaque.get("type").is_some_and(|it| it == DETAILS))
+        }
+        _ => None,
+    })
 }
 
 fn call(call: &crate::types::ToolCall) -> Call<'_> {
@@ -233,6 +259,18 @@ mod tests {
                 "tools": [{"type": "function", "function":
                     {"name": "add", "description": "Adds.", "parameters": {"type": "object"}}}]})
         );
+    }
+
+    #[test]
+    fn what_was_thought_in_signed_pieces_goes_back_to_hosts_that_told_it() {
+        let opaque = json!({"type": DETAILS, "details": [{"type": "reasoning.text", "signature": "s"}]});
+        let thought = Part::Reasoning { text: String::new(), opaque: Some(opaque.clone()) };
+        let answer = Message { role: Role::Assistant, parts: vec![thought, Part::text("Yes.")] };
+        let wanted = ChatRequest::new(vec![Message::user("Why?"), answer]);
+        let sent_to =
+            |config: OpenAiConfig| sent(&config, &wanted)["messages"][1]["reasoning_details"].clone();
+        assert_eq!(sent_to(OpenAiConfig::new("m").at("http://localhost:1/v1")), opaque["details"]);
+        assert_eq!(sent_to(OpenAiConfig::new("gpt")), Value::Null);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, mem};
 
+use serde_json::{Map, Value, json};
+
 use super::wire::{CallDelta, Chunk, Counts, Delta, Text};
 use crate::{
     error::Result,
@@ -13,11 +15,18 @@ use crate::{
     types::Usage,
 };
 
+/// What kind of opaque thought has the pieces that go back.
+pub(super) const DETAILS: &str = "reasoning_details";
+/// The fields of such a piece that arrive bit by bit.
+const GROWING: [&str; 3] = ["text", "summary", "data"];
+
 /// Reads the chunks of one answer.
 pub(crate) struct Chunks {
     origin: Origin,
     /// The host's index and id of each call seen; our index is the place.
     calls: Vec<(usize, Option<String>)>,
+    /// What was thought, in pieces that go back as they came.
+    details: Vec<Map<String, Value>>,
     usage: Option<Usage>,
     reason: Option<FinishReason>,
     refused: bool,
@@ -25,12 +34,15 @@ pub(crate) struct Chunks {
 
 impl Chunks {
     pub(crate) fn new(origin: Origin) -> Self {
-        Self { origin, calls: Vec::new(), usage: None, reason: None, refused: false }
+        Self { origin, calls: Vec::new(), details: Vec::new(), usage: None, reason: None, refused: false }
     }
 
     fn delta(&mut self, delta: Delta<'_>, parts: &mut VecDeque<StreamPart>) {
         if let Some(text) = text(delta.reasoning_content).or_else(|| text(delta.reasoning)) {
             parts.push_back(StreamPart::Reasoning { text, opaque: None });
+        }
+        if let Value::Array(details) = delta.reasoning_details {
+            details.into_iter().for_each(|detail| self.detail(detail));
         }
         if let Some(text) = text(delta.content) {
             parts.push_back(StreamPart::Text { text });
@@ -41,6 +53,27 @@ impl Chunks {
         }
         for call in delta.tool_calls.unwrap_or_default() {
             parts.push_back(self.call(call));
+        }
+    }
+
+    /// A piece goes on with the one before that has its kind and place.
+    fn detail(&mut self, detail: Value) {
+        let Value::Object(detail) = detail else { return };
+        let same = |known: &&mut Map<String, Value>| {
+            ["type", "index"].iter().all(|field| known.get(*field) == detail.get(*field))
+        };
+        let Some(known) = self.details.last_mut().filter(same) else {
+            self.details.push(detail);
+            return;
+        };
+        for (field, value) in detail {
+            match (known.get_mut(&field), value) {
+                (Some(Value::String(text)), Value::String(more)) if GROWING.contains(&&*field) => {
+                    text.push_str(&more);
+                }
+                (Some(_), Value::Null) => {}
+                (_, value) => drop(known.insert(field, value)),
+            }
         }
     }
 
@@ -61,6 +94,10 @@ impl Chunks {
 
     fn finish(&mut self, parts: &mut VecDeque<StreamPart>) {
         let Some(reason) = self.reason.take() else { return };
+        if !self.details.is_empty() {
+            let opaque = json!({"type": DETAILS, "details": mem::take(&mut self.details)});
+            parts.push_back(StreamPart::Reasoning { text: String::new(), opaque: Some(opaque) });
+        }
         parts.extend(self.usage.take().map(|usage| StreamPart::Usage { usage }));
         let reason = match reason {
             _ if mem::take(&mut self.refused) => FinishReason::ContentFilter,
@@ -134,5 +171,42 @@ fn finish_reason(reason: String) -> FinishReason {
         "tool_calls" | "function_call" => FinishReason::ToolCalls,
         "content_filter" => FinishReason::ContentFilter,
         _ => FinishReason::Other(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_a_thought_are_joined_by_kind_and_place() {
+        let origin = Origin {
+            operation: "model.stream",
+            model: "test:x".into(),
+            host: "here".into(),
+            sent: bytes::Bytes::new(),
+            secrets: [].into(),
+        };
+        let (mut chunks, mut parts) = (Chunks::new(origin), VecDeque::new());
+        let told = [
+            json!([{"type": "reasoning.text", "index": 0, "text": "Let me ", "signature": null}]),
+            json!([{"type": "reasoning.text", "index": 0, "text": "see."}]),
+            json!([{"type": "reasoning.text", "index": 0, "text": null, "signature": "s"}]),
+            json!([{"type": "reasoning.encrypted", "index": 1, "data": "d"}, "no piece"]),
+            json!("no list"),
+        ];
+        for details in told {
+            let data =
+                json!({"choices": [{"index": 0, "delta": {"reasoning_details": details}}]}).to_string();
+            chunks.read(&SseMessage { data, ..SseMessage::default() }, &mut parts).unwrap();
+        }
+        let data = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}).to_string();
+        chunks.read(&SseMessage { data, ..SseMessage::default() }, &mut parts).unwrap();
+        chunks.end(&mut parts).unwrap();
+        let opaque = json!({"type": DETAILS, "details": [
+            {"type": "reasoning.text", "index": 0, "text": "Let me see.", "signature": "s"},
+            {"type": "reasoning.encrypted", "index": 1, "data": "d"}]});
+        assert_eq!(parts[0], StreamPart::Reasoning { text: String::new(), opaque: Some(opaque) });
+        assert_eq!(parts.len(), 2);
     }
 }

@@ -91,6 +91,8 @@ pub(super) enum Outgoing<'a> {
         content: Option<Cow<'a, str>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         reasoning_content: Option<Cow<'a, str>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reasoning_details: Option<&'a Value>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         tool_calls: Vec<Call<'a>>,
     },
@@ -196,6 +198,8 @@ pub(super) struct Delta<'a> {
     /// Ollama's and OpenRouter's name for it.
     #[serde(borrow)]
     pub(super) reasoning: Option<Text<'a>>,
+    /// OpenRouter's pieces of it with their signatures, which go back as they came.
+    pub(super) reasoning_details: Value,
     #[serde(borrow)]
     pub(super) tool_calls: Option<Vec<CallDelta<'a>>>,
 }

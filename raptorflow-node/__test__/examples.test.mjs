@@ -14,6 +14,7 @@ const SAYS = {
   'streaming.mjs': /agent_started[\s\S]*message_sent[\s\S]*agent_completed[\s\S]*shows on the bus/,
   'budget.mjs':
     /^stopped: .* spent 0\.003600 USD.*\n(  has: What .*\n){2}complete: 4 calls, 0\.007200 USD\n(  .*: 1 call, 0\.001800 USD\n){4}$/,
+  'scripted.mjs': /^asked 3 times: The basic plan costs ₹499\.\ngiven again: The basic plan costs ₹499\.\n$/,
   'council.mjs': /^# Plan the launch of raptorflow[\s\S]*## Sources/,
 }
 

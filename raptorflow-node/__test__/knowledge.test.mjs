@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 
-import { Agent, embedders, Engine, KnowledgeBase, loadFolder } from 'raptorflow'
+import { Agent, embedders, Engine, KnowledgeBase, loadFolder, RaptorflowError, Rerank } from 'raptorflow'
 
 const folder = mkdtempSync(join(tmpdir(), 'raptorflow-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
@@ -164,4 +164,42 @@ test('embedders have names', async () => {
   await assert.rejects(open('openai:text-embedding-3-small'), { code: 'unauthenticated' })
   assert.throws(() => embedders.ollama('own'), { code: 'invalid_input' })
   assert.equal(embedders.ollama('nomic-embed-text').dimension, 768)
+})
+
+test('a function reranks what was found', async () => {
+  const asked = []
+  const laterIsBetter = (query, documents) => {
+    asked.push([query, documents.length])
+    return documents.map((_, place) => place)
+  }
+  const kb = await KnowledgeBase.open('memory:', { embedder: embedders.hashing(), rerank: new Rerank(laterIsBetter, { candidates: 4 }) })
+  await kb.add([1, 2, 3].map((each) => ({ id: `${each}.md`, text: 'tides '.repeat(each) + 'and more' })))
+  const plain = (await kb.search('tides', { rerank: false })).map(({ document }) => document)
+  const hits = await kb.search('tides')
+  assert.deepEqual(hits.map(({ document }) => document), plain.reverse())
+  assert.deepEqual([hits[0].score, hits[0].parts.rerank], [2, 2])
+  assert.deepEqual(asked, [['tides', 3]])
+})
+
+test('a reranker that fails keeps the order where that is wanted', async () => {
+  const found = async (rerank) => {
+    const kb = await KnowledgeBase.open('memory:', { embedder: embedders.hashing(), rerank })
+    await kb.add([1, 2].map((each) => ({ id: `${each}.md`, text: 'tides and more' })))
+    return kb.search('tides')
+  }
+  const broken = async () => {
+    throw new RaptorflowError('unavailable', 'down')
+  }
+  assert.equal((await found(new Rerank(broken, { onFailure: 'keep_order' }))).length, 2)
+  const short = found(new Rerank(() => [1], { name: 'test:short' }))
+  await assert.rejects(short, ({ code, context }) => code === 'invalid_output' && context.reranker === 'test:short')
+})
+
+test('a reranker of a provider needs its key', () => {
+  delete process.env.COHERE_API_KEY
+  assert.throws(() => new Rerank('cohere:rerank-v3.5'), { code: 'unauthenticated' })
+  assert.throws(() => new Rerank('cohre:rerank-v3.5'), { code: 'not_found' })
+  process.env.COHERE_API_KEY = 'a key'
+  new Rerank('cohere:rerank-v3.5', { baseUrl: 'http://localhost:9/v2', timeout: 2500 })
+  delete process.env.COHERE_API_KEY
 })

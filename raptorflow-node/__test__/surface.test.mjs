@@ -2,12 +2,15 @@
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
 import * as raptorflow from 'raptorflow'
 
-const { Agent, agent, embedders, Engine, KnowledgeBase, Pack, parallel, RaptorflowError, Report, tool, Workflow } = raptorflow
+const { Agent, agent, Cassette, embedders, Engine, KnowledgeBase, Pack, parallel, RaptorflowError } = raptorflow
+const { ReplayModel, Report, Rerank, ScriptedModel, tool, Workflow } = raptorflow
 
 /** The `node` lists of the file; no more of TOML than it uses. */
 function listed() {
@@ -35,6 +38,10 @@ async function instances() {
     KnowledgeBase: await KnowledgeBase.open('memory:', { embedder: embedders.hashing() }),
     Pack: await Pack.load(fileURLToPath(new URL('../../packs/council', import.meta.url))),
     RaptorflowError: new RaptorflowError('internal', 'x'),
+    ScriptedModel: new ScriptedModel(),
+    ReplayModel: await ReplayModel.ofRun(engine, (await engine.run('it', '')).runId),
+    Cassette: new Cassette(join(tmpdir(), 'raptorflow-no-cassette.jsonl'), { mode: 'auto' }),
+    Rerank: new Rerank(() => []),
     Pattern: parallel(['a']),
     Workflow: new Workflow({ name: 'x', steps: [{ name: 'a', timer: { seconds: 0 } }] }),
     Report: new Report({ ...report, decision: { router: 'x', teams: [], agents: [] } }),

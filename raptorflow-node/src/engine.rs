@@ -25,6 +25,7 @@ use crate::{
     pack::NativePack,
     rag::{NativeEmbedder, NativeKnowledgeBase},
     skill::NativeSkills,
+    testing::{NativeCassette, NativeReplay, NativeScript},
 };
 
 #[derive(Deserialize)]
@@ -52,6 +53,7 @@ impl NativeEngine {
         options: String,
         tools: Vec<ClassInstance<'_, NativeTool>>,
         cache_embedder: Option<ClassInstance<'_, NativeEmbedder>>,
+        cassette: Option<ClassInstance<'_, NativeCassette>>,
     ) -> napi::Result<Self> {
         let options: Options = native(data("options", &options))?;
         let mut journal = JournalConfig::default();
@@ -65,6 +67,10 @@ impl NativeEngine {
         }
         if let Some(tenant) = options.tenant {
             builder = builder.tenant(tenant);
+        }
+        if let Some(cassette) = cassette {
+            let (http, secrets) = cassette.core();
+            builder = builder.http(http).secrets(secrets);
         }
         let builder = tools.iter().fold(builder, |builder, it| builder.tool(it.tool.clone()));
         let builder =
@@ -104,6 +110,18 @@ impl NativeEngine {
             async move { body.call(&ctx, request).await }
         });
         native(self.engine.register_model(&name, Model::new(model)))
+    }
+
+    /// Makes a script known as a model.
+    #[napi]
+    pub fn register_script(&self, name: String, script: &NativeScript) -> napi::Result<()> {
+        native(self.engine.register_model(&name, script.model(&name)))
+    }
+
+    /// Makes the answers of a recorded run known as a model.
+    #[napi]
+    pub fn register_replay(&self, name: String, replay: &NativeReplay) -> napi::Result<()> {
+        native(self.engine.register_model(&name, replay.model(&name)))
     }
 
     /// Makes the agents of a pack known.

@@ -20,6 +20,8 @@ mod event;
 mod money;
 mod pack;
 mod rag;
+mod rerank;
 mod run;
 mod skill;
+mod testing;
 mod upkeep;

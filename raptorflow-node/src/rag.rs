@@ -12,9 +12,10 @@ use raptorflow_core::{
     Error, ErrorKind, Result,
     rag::{
         self, Corpus, Document, Embedder, EmbedderRegistry, EmbedderSettings, Filter, HashingEmbedder,
-        KnowledgeBase, LoadLimits, Loaded, Search,
+        KnowledgeBase, KnowledgeBaseBuilder, LoadLimits, Loaded, Search,
     },
     runtime::{Context, Runtime},
+    storage::Storage,
     types::Diagnostic,
 };
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     callback::EmbedCallback,
     convert::{data, native, promise, written},
+    rerank::NativeRerank,
 };
 
 /// Text to vectors.
@@ -172,6 +174,7 @@ struct Query {
     #[serde(default)]
     filter: Filter,
     max_tokens: Option<usize>,
+    rerank: Option<bool>,
 }
 
 /// How many chunks compete for a place in a context.
@@ -185,9 +188,14 @@ impl NativeKnowledgeBase {
         env: &'e Env,
         address: String,
         embedder: &NativeEmbedder,
+        rerank: Option<&NativeRerank>,
     ) -> napi::Result<PromiseRaw<'e, NativeKnowledgeBase>> {
-        let embedder = Arc::clone(&embedder.embedder);
-        promise(env, async move { Ok(Self { kb: KnowledgeBase::open(&address, embedder).await? }) })
+        let (embedder, rerank) = (Arc::clone(&embedder.embedder), rerank.map(NativeRerank::core));
+        promise(env, async move {
+            let builder = KnowledgeBase::builder(embedder).storage(Storage::open(&address).await?);
+            let builder = rerank.into_iter().fold(builder, KnowledgeBaseBuilder::rerank);
+            Ok(Self { kb: builder.open().await? })
+        })
     }
 
     /// The Markdown and text files of a folder as JSON: documents, and what was left out and why.
@@ -282,6 +290,9 @@ fn search(kb: &KnowledgeBase, query: Query) -> Result<Search> {
     }
     if let Some(mode) = query.mode {
         search = search.mode(mode.parse()?);
+    }
+    if query.rerank == Some(false) {
+        search = search.without_rerank();
     }
     Ok(search)
 }

@@ -4,12 +4,12 @@ import { type Agent, nativeAgent } from './agent.js'
 import { type Approving, type Denying, type PendingApproval, verdict } from './approval.js'
 import { answered, type Answering, AnswerStream, type AskOptions, questionText } from './ask.js'
 import { snake } from './data.js'
-import { call, countOf, settle } from './error.js'
+import { call, countOf, halfOf, settle } from './error.js'
 import { EventBus } from './event.js'
 import { type Hook, nativeHook } from './hook.js'
 import { toJson } from './json.js'
 import { type Attachment, type ModelFunction, type ModelOptions, nativeModel } from './model.js'
-import { Cancellation, type NativeAgent, type NativeAnswer, NativeEngine, type NativeRun } from '../native.js'
+import { Cancellation, type NativeAgent, type NativeAnswer, NativeEngine, type NativeRun, NativeScript } from '../native.js'
 import { nativePack, Pack } from './pack.js'
 import { type Embedder, type KnowledgeBase, nativeEmbedder, nativeKnowledgeBase } from './rag.js'
 import { cancellable, outcome, type Outcome, Run, Stream } from './run.js'
@@ -31,10 +31,18 @@ import {
 } from './spending.js'
 import { entries, type Entry, page, type RunPage, type RunState, type RunStatus, state } from './state.js'
 import type { Infer, SchemaLike } from './schema.js'
+import { type Cassette, nativeCassette, nativeDouble, type ReplayModel, type ScriptedModel } from './testing.js'
 import { nativeTool, type Tool } from './tool.js'
 import { type Archive, archive, type Erased, pathOf, type Pruned, type Retention } from './upkeep.js'
 import { nativePattern, Pattern } from './pattern.js'
 import { nativeWorkflow, Workflow } from './workflow.js'
+
+const nativeEngines = new WeakMap<object, NativeEngine>()
+
+/** The native half of an engine. */
+export function nativeEngine(engine: Engine): NativeEngine {
+  return halfOf(nativeEngines, 'engine', 'an `Engine`', engine)
+}
 
 /** What an engine is made of besides its storage. */
 export interface EngineOptions extends Settings {
@@ -42,6 +50,8 @@ export interface EngineOptions extends Settings {
   readonly defaultModel?: string
   /** What makes the cache of `layers` answer questions of the same meaning too. */
   readonly cacheEmbedder?: Embedder
+  /** What sends requests to providers, or answers them as they were answered before; for tests. */
+  readonly cassette?: Cassette
   /** Tools that agents may name in their data. */
   readonly tools?: readonly Tool[]
   /** What watches and steers all agents. */
@@ -122,7 +132,7 @@ export class Engine {
   /** @internal */
   constructor(native: NativeEngine)
   constructor(storage?: string | NativeEngine, options: EngineOptions = {}) {
-    const { tools = [], hooks = [], cacheEmbedder, ...given } = options
+    const { tools = [], hooks = [], cacheEmbedder, cassette, ...given } = options
     // Taken out of what is left, and read from the whole.
     const { layers: _layers, budgets: _budgets, prices: _prices, ...rest } = given
     const open = (): NativeEngine =>
@@ -132,8 +142,10 @@ export class Engine {
             toJson({ ...snake({ ...rest, storage }), config: settings(given) }, 'options'),
             tools.map(nativeTool),
             cacheEmbedder === undefined ? undefined : nativeEmbedder(cacheEmbedder),
+            cassette === undefined ? undefined : nativeCassette(cassette),
           )
     this.#native = call(open)
+    nativeEngines.set(this, this.#native)
     this.bus = new EventBus(this.#native)
     for (const hook of hooks) this.addHook(hook)
   }
@@ -154,9 +166,12 @@ export class Engine {
     call(() => this.#native.addHook(native))
   }
 
-  /** Makes a function known as a model, under a full name like `host:model`. */
-  registerModel(name: string, model: ModelFunction, options: ModelOptions = {}): void {
-    const [info, body] = nativeModel(name, model, options)
+  /** Makes a function, or a test double, known as a model, under a full name like `host:model`. */
+  registerModel(name: string, model: ModelFunction | ScriptedModel | ReplayModel, options: ModelOptions = {}): void {
+    const double = nativeDouble(model)
+    if (double instanceof NativeScript) return call(() => this.#native.registerScript(name, double))
+    if (double !== undefined) return call(() => this.#native.registerReplay(name, double))
+    const [info, body] = nativeModel(name, model as ModelFunction, options)
     call(() => this.#native.registerModel(info, body))
   }
 

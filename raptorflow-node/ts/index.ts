@@ -88,6 +88,9 @@ export {
   loadFolder,
   type Mode,
   type RemoteEmbedderOptions,
+  Rerank,
+  type RerankFunction,
+  type RerankOptions,
   type SearchOptions,
   type Vector,
 } from './rag.js'
@@ -129,6 +132,7 @@ export {
   type Workload,
 } from './spending.js'
 export type { Entry, Question, RunPage, RunState, RunStatus, RunSummary, StepState } from './state.js'
+export { Cassette, type CassetteOptions, ReplayModel, type Reply, ScriptedModel, type ScriptOptions } from './testing.js'
 export { type Effects, Tool, tool, type ToolOptions } from './tool.js'
 export type { Archive, Erased, Pruned, Retention } from './upkeep.js'
 export {

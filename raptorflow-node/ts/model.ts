@@ -174,7 +174,8 @@ export function nativeModel(name: string, body: ModelFunction, options: ModelOpt
   return [toJson(info, 'model'), new Callback(callback('model.call', invoke, encode))]
 }
 
-function asked(request: object): ChatRequest {
+/** A request as users see it. */
+export function asked(request: object): ChatRequest {
   const { messages, ...rest } = camel<ChatRequest>(request)
   return {
     ...rest,

@@ -5,7 +5,7 @@ import { camel, snake } from './data.js'
 import { call, countOf, type Diagnostic, functionOf, halfOf, RaptorflowError, settle } from './error.js'
 import { type Json, toJson } from './json.js'
 import type { Passage, Usage } from './model.js'
-import { EmbedCallback, NativeEmbedder, NativeKnowledgeBase } from '../native.js'
+import { Callback, EmbedCallback, NativeEmbedder, NativeKnowledgeBase, NativeRerank } from '../native.js'
 
 /** A text that a knowledge base keeps. */
 export interface Document {
@@ -39,6 +39,8 @@ export interface SearchOptions {
   readonly mode?: Mode
   /** Only documents that this allows. */
   readonly filter?: Filter
+  /** Whether the step that the knowledge base was opened with is taken; it is by default. */
+  readonly rerank?: boolean
 }
 
 /** What a context may say besides the query. */
@@ -54,7 +56,12 @@ export interface Hit {
   /** How well it fits; comparable within one search only. */
   readonly score: number
   /** What the score is made of. */
-  readonly parts: { readonly dense: number | null; readonly lexical: number | null; readonly graph?: number }
+  readonly parts: {
+    readonly dense: number | null
+    readonly lexical: number | null
+    readonly graph?: number
+    readonly rerank?: number
+  }
   /** The text, exactly as in the document. */
   readonly text: string
   /** The document's id. */
@@ -139,6 +146,29 @@ export interface RemoteEmbedderOptions {
   readonly baseUrl?: string
 }
 
+/** How the best candidates of a search are read again. */
+export interface RerankOptions {
+  /** What a function is called in errors; its own name by default. */
+  readonly name?: string
+  /** How many of the best are read again; 50 by default. */
+  readonly candidates?: number
+  /** About how many tokens they have together at most; 30,000 by default. */
+  readonly maxTokens?: number
+  /** How long it may take in milliseconds, all tries together; 10,000 by default. */
+  readonly timeout?: number
+  /** What happens when it fails: the search fails, or the order stays and a warning on the bus says so. */
+  readonly onFailure?: 'fail' | 'keep_order'
+  /** Where another host's API begins. */
+  readonly baseUrl?: string
+}
+
+/** A reranker that is a function: a score for each document, the higher, the better; it may be async. */
+export type RerankFunction = (
+  query: string,
+  documents: readonly string[],
+  ctx: CallContext,
+) => readonly number[] | PromiseLike<readonly number[]>
+
 /** The numbers of one text. */
 export type Vector = Float32Array | readonly number[]
 
@@ -168,6 +198,43 @@ function remote(provider: string, model: string, options: RemoteEmbedderOptions)
   if (dimension !== undefined) countOf('dimension', 1, dimension)
   return new Embedder(call(() => NativeEmbedder.named(provider, model, baseUrl, dimension, shorten)))
 }
+
+/**
+ * A step of a search: the best candidates are read again by a reranker, whose order counts.
+ *
+ * The reranker is a model of `cohere`, `jina` or `voyage`, whose key is in `COHERE_API_KEY` and so on, or a function.
+ *
+ * ```js
+ * const rerank = new Rerank('cohere:rerank-v3.5', { candidates: 30 })
+ * const kb = await KnowledgeBase.open('memory:', { embedder: embedders.hashing(), rerank })
+ * ```
+ */
+export class Rerank {
+  constructor(reranker: string | RerankFunction, options: RerankOptions = {}) {
+    const { name, timeout, baseUrl, ...rest } = options
+    const pause = timeout === undefined ? {} : { timeout_seconds: timeout / 1000 }
+    const settings = (model: string): string => toJson({ ...snake(rest), ...pause, model }, 'rerank')
+    nativeReranks.set(this, typeof reranker === 'string' ? named(reranker) : ofFunction(reranker))
+
+    function named(model: string): NativeRerank {
+      return call(() => NativeRerank.named(settings(model), baseUrl))
+    }
+
+    function ofFunction(score: RerankFunction): NativeRerank {
+      functionOf('reranker', score)
+      interface Asked {
+        readonly query: string
+        readonly documents: readonly string[]
+      }
+      const invoke = ({ query, documents }: Asked, ctx: CallContext): unknown => score(query, documents, ctx)
+      const encode = (value: unknown): string => toJson(value, 'scores', 'invalid_output')
+      const body = new Callback(callback('rerank.function', invoke, encode))
+      return call(() => NativeRerank.ofFunction(settings(name ?? (score.name || 'function')), body))
+    }
+  }
+}
+
+const nativeReranks = new WeakMap<object, NativeRerank>()
 
 /** The native half of an embedder that a user gave. */
 export function nativeEmbedder(embedder: Embedder): NativeEmbedder {
@@ -261,15 +328,20 @@ export class KnowledgeBase {
    * Opens the one in a store, `memory:`, `sqlite:path` or `postgres://…`; its indexes are rebuilt from what is stored.
    *
    * The embedder is one of `embedders`, or a name like `openai:text-embedding-3-small` or `hashing:384`; a model that
-   * is not known is then asked for the size of its vectors.
+   * is not known is then asked for the size of its vectors. With `rerank` the best candidates of every search and
+   * context are read again.
    */
-  static async open(address: string, options: { readonly embedder: Embedder | string }): Promise<KnowledgeBase> {
+  static async open(
+    address: string,
+    options: { readonly embedder: Embedder | string; readonly rerank?: Rerank },
+  ): Promise<KnowledgeBase> {
     const given = options?.embedder
     const embedder =
       typeof given === 'string'
         ? await settle(() => NativeEmbedder.open(given))
         : halfOf(nativeEmbedders, 'embedder', 'one of `embedders`, or a name', given)
-    return new KnowledgeBase(await settle(() => NativeKnowledgeBase.open(address, embedder)))
+    const rerank = options.rerank && halfOf(nativeReranks, 'rerank', 'a `Rerank`', options.rerank)
+    return new KnowledgeBase(await settle(() => NativeKnowledgeBase.open(address, embedder, rerank)))
   }
 
   /** How many documents it has. */

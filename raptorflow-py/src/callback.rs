@@ -10,7 +10,7 @@ use pyo3::{intern, prelude::*, sync::PyOnceLock, types::PyDict};
 use raptorflow_core::{
     Error, ErrorKind, Result,
     agent::{AgentInput, AgentSpec, FunctionAgent, FunctionHook},
-    model::{ChatRequest, FunctionModel, ModelInfo},
+    model::{ChatRequest, FnReranker, FunctionModel, ModelInfo},
     rag::{Corpus, Embedder},
     runtime::Context as CoreContext,
     tool::FunctionTool,
@@ -172,6 +172,34 @@ pub(crate) fn model(info: ModelInfo, callback: Callback) -> FunctionModel {
     })
 }
 
+/// A reranker whose function gets a question and a list of documents, and gives a list of scores.
+pub(crate) fn reranker(name: String, callback: Callback) -> FnReranker {
+    FnReranker::new(name, move |ctx: CoreContext, query: String, documents: Vec<String>| {
+        let callback = callback.clone();
+        let asked = move |py: Python<'_>| Ok((query, documents).into_pyobject(py)?.into_any().unbind());
+        async move { callback.call(&ctx, asked, scores).await }
+    })
+}
+
+/// A list of numbers, or an array that has `tolist`.
+fn scores(given: &Bound<'_, PyAny>) -> Result<Vec<f32>> {
+    listed(given).map_err(|err| {
+        let message = "the reranker gave no list of scores; expected a list of numbers, or an array";
+        Error::new(ErrorKind::InvalidOutput, "python.rerank", message).with("reason", err)
+    })
+}
+
+/// A list, or an array that has `tolist`.
+fn listed<T>(given: &Bound<'_, PyAny>) -> PyResult<T>
+where
+    for<'a, 'py> T: FromPyObject<'a, 'py, Error = PyErr>,
+{
+    match given.getattr_opt(intern!(given.py(), "tolist"))? {
+        Some(list) => list.call0()?.extract(),
+        None => given.extract(),
+    }
+}
+
 /// An embedder whose function gets a list of texts and gives a list of vectors.
 pub(crate) struct FunctionEmbedder {
     pub(crate) identity: String,
@@ -225,14 +253,7 @@ impl fmt::Debug for FunctionEmbedder {
 
 /// A list of lists of numbers, or an array that has `tolist`.
 pub(crate) fn vectors(given: &Bound<'_, PyAny>) -> Result<Vec<Vec<f32>>> {
-    let py = given.py();
-    let read = || -> PyResult<Vec<Vec<f32>>> {
-        match given.getattr_opt(intern!(py, "tolist"))? {
-            Some(list) => list.call0()?.extract(),
-            None => given.extract(),
-        }
-    };
-    read().map_err(|err| {
+    listed(given).map_err(|err| {
         let message =
             "the embedder gave no list of vectors; expected a list of lists of numbers, or an array";
         Error::new(ErrorKind::InvalidOutput, "python.embed", message).with("reason", err)

@@ -28,6 +28,7 @@ use crate::{
     runtime::{tasks, wait},
     skill::SkillRegistry,
     state::{Wanted, entry_object, page_object, state_object},
+    testing::{Cassette, Double},
     upkeep::{Policy, archive_object, erased_object, pruned_object},
 };
 
@@ -35,10 +36,16 @@ use crate::{
 #[pyclass(frozen, module = "raptorflow._raptorflow")]
 pub(crate) struct Engine(CoreEngine);
 
+impl Engine {
+    pub(crate) fn core(&self) -> CoreEngine {
+        self.0.clone()
+    }
+}
+
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (storage, *, default_model, tools, tenant, owner, config, cache_embedder))]
+    #[pyo3(signature = (storage, *, default_model, tools, tenant, owner, config, cache_embedder, cassette))]
     #[expect(clippy::too_many_arguments, reason = "one keyword each in Python")]
     fn new(
         py: Python<'_>,
@@ -49,6 +56,7 @@ impl Engine {
         owner: Option<String>,
         config: &Bound<'_, PyAny>,
         cache_embedder: Option<Py<Embedder>>,
+        cassette: Option<Py<Cassette>>,
     ) -> PyResult<Self> {
         let mut journal = JournalConfig::default();
         journal.owner = owner.map(Into::into);
@@ -61,6 +69,10 @@ impl Engine {
         }
         for tool in tools {
             builder = builder.tool(tool.get().core());
+        }
+        if let Some(cassette) = cassette {
+            let (http, secrets) = cassette.get().core();
+            builder = builder.http(http).secrets(secrets);
         }
         if let Some(tenant) = tenant {
             builder = builder.tenant(tenant_id(py, tenant)?);
@@ -107,6 +119,10 @@ impl Engine {
         let info = ModelInfo { context_window, abilities, ..ModelInfo::new(name) };
         let model: FunctionModel = callback::model(info, Callback::new(function, is_async, "model.function"));
         self.0.register_model(name, Model::new(model)).map_err(|err| raise(py, &err))
+    }
+
+    fn register_double(&self, py: Python<'_>, name: &str, model: Double) -> PyResult<()> {
+        self.0.register_model(name, model.model(name)).map_err(|err| raise(py, &err))
     }
 
     fn install(&self, py: Python<'_>, pack: &Pack) -> PyResult<()> {
@@ -422,7 +438,7 @@ pub(crate) fn core_runtime(py: Python<'_>) -> PyResult<Runtime> {
     Ok(Runtime::new(Arc::new(SystemClock::default()), tasks(py)?))
 }
 
-fn run_id(py: Python<'_>, text: &str) -> PyResult<RunId> {
+pub(crate) fn run_id(py: Python<'_>, text: &str) -> PyResult<RunId> {
     text.parse().map_err(|err| raise(py, &err))
 }
 

@@ -13,10 +13,12 @@ mod error;
 mod event;
 mod money;
 mod rag;
+mod rerank;
 mod run;
 mod runtime;
 mod skill;
 mod state;
+mod testing;
 mod upkeep;
 mod wake;
 
@@ -32,7 +34,9 @@ mod _raptorflow {
         event::{Event, EventBus, Subscription},
         money::text_tokens,
         rag::{Embedder, KnowledgeBase, load, vector_dimension},
+        rerank::Rerank,
         run::{Run, Stream},
         skill::SkillRegistry,
+        testing::{Cassette, ReplayModel, ScriptedModel},
     };
 }

@@ -7,7 +7,7 @@ use raptorflow_core::{
     KnowledgeBase as CoreKnowledgeBase, Result,
     rag::{
         Document, Embedder as CoreEmbedder, EmbedderRegistry, EmbedderSettings, Filter, HashingEmbedder, Hit,
-        LoadLimits, Mode, load_folder,
+        KnowledgeBaseBuilder, LoadLimits, Mode, load_folder,
     },
     runtime::{Context, Runtime},
     storage::StorageRegistry,
@@ -21,6 +21,7 @@ use crate::{
     convert::{deserialized, serialized, to_value},
     engine::core_runtime,
     error::raise,
+    rerank::Rerank,
     run::Caller,
     runtime::{runtime, wait},
 };
@@ -145,15 +146,17 @@ impl KnowledgeBase {
         embedder: &Embedder,
         name: Option<String>,
         tenant: Option<&str>,
+        rerank: Option<&Rerank>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let runtime = core_runtime(py)?;
         let tenant =
             tenant.map(TenantId::new).transpose().map_err(|err| raise(py, &err))?.unwrap_or_default();
         let ctx = context(&runtime, &tenant, &caller);
-        let embedder = Arc::clone(&embedder.0);
+        let (embedder, rerank) = (Arc::clone(&embedder.0), rerank.map(Rerank::core));
         let work = async move {
             let storage = StorageRegistry::default().open(&runtime, &uri).await?;
-            let mut builder = CoreKnowledgeBase::builder(embedder).storage(storage).context(&ctx);
+            let builder = CoreKnowledgeBase::builder(embedder).storage(storage).context(&ctx);
+            let mut builder = rerank.into_iter().fold(builder, KnowledgeBaseBuilder::rerank);
             if let Some(name) = name {
                 builder = builder.name(name);
             }
@@ -188,12 +191,16 @@ impl KnowledgeBase {
         k: usize,
         mode: Option<&str>,
         filter: &Bound<'py, PyAny>,
+        rerank: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = filter.py();
         let build = || {
             let mut search = self.called(&caller)?.search(query).k(k).filter(filter_of(filter)?);
             if let Some(mode) = mode {
                 search = search.mode(mode.parse::<Mode>()?);
+            }
+            if !rerank {
+                search = search.without_rerank();
             }
             Ok(search)
         };

@@ -27,6 +27,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
         ("custom_tool", "With GST it is 1180.0 INR."),
         ("streaming", "agent_completed"),
         ("budget", "complete: 4 calls, 0.007200 USD"),
+        ("scripted", "given again: The basic plan costs ₹499."),
     ],
 )
 def test_an_example_runs(name: str, said: str) -> None:
@@ -57,7 +58,8 @@ def test_the_council_says_in_one_line_what_is_wrong_with_a_folder(tmp_path: Path
 
 
 def test_every_example_is_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"hello_agent", "custom_tool", "streaming", "budget", "council"}
+    named = {"hello_agent", "custom_tool", "streaming", "budget", "scripted", "council"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == named
 
 
 def test_the_examples_pass_mypy_strict() -> None:

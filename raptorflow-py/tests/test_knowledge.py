@@ -255,3 +255,53 @@ def test_embedders_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
         rf.embedders.ollama("own")
     assert unsized.value.context["field"] == "dimension"
     assert rf.embedders.ollama("nomic-embed-text").dimension == 768
+
+
+def test_a_function_reranks_what_was_found() -> None:
+    async def work() -> None:
+        asked: list[tuple[str, int]] = []
+
+        def later_is_better(query: str, documents: list[str]) -> list[float]:
+            asked.append((query, len(documents)))
+            return [float(place) for place in range(len(documents))]
+
+        kb = await rf.KnowledgeBase.open(embedder=rf.embedders.hashing(), rerank=rf.Rerank(later_is_better, candidates=4))
+        await kb.add([rf.Document(id=f"{each}.md", text="tides " * each + "and more") for each in (1, 2, 3)])
+        plain = [hit.document for hit in await kb.search("tides", rerank=False)]
+        hits = await kb.search("tides")
+        assert [hit.document for hit in hits] == plain[::-1]
+        assert (hits[0].score, hits[0].parts["rerank"]) == (2.0, 2.0)
+        assert asked == [("tides", 3)]
+
+    asyncio.run(work())
+
+
+def test_a_reranker_that_fails_keeps_the_order_where_that_is_wanted() -> None:
+    async def work() -> None:
+        async def broken(ctx: rf.Context, query: str, documents: list[str]) -> list[float]:
+            raise rf.UnavailableError("down")
+
+        def short(query: str, documents: list[str]) -> list[float]:
+            return [1.0]
+
+        async def found(rerank: rf.Rerank) -> list[rf.Hit]:
+            kb = await rf.KnowledgeBase.open(embedder=rf.embedders.hashing(), rerank=rerank)
+            await kb.add([rf.Document(id=f"{each}.md", text="tides and more") for each in (1, 2)])
+            return await kb.search("tides")
+
+        assert len(await found(rf.Rerank(broken, keep_order=True))) == 2
+        with pytest.raises(rf.InvalidOutputError) as refused:
+            await found(rf.Rerank(short, name="test:short"))
+        assert refused.value.context["reranker"] == "test:short"
+
+    asyncio.run(work())
+
+
+def test_a_reranker_of_a_provider_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COHERE_API_KEY", raising=False)
+    with pytest.raises(rf.UnauthenticatedError):
+        rf.Rerank("cohere:rerank-v3.5")
+    with pytest.raises(rf.NotFoundError):
+        rf.Rerank("cohre:rerank-v3.5")
+    monkeypatch.setenv("COHERE_API_KEY", "a key")
+    rf.Rerank("cohere:rerank-v3.5", base_url="http://localhost:9/v2", timeout=2.5)

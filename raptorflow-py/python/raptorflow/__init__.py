@@ -7,7 +7,7 @@
     outcome = await engine.run("clerk", "What is a journal?")
 """
 
-from . import embedders
+from . import embedders, testing
 from ._agent import (
     Agent,
     Capability,
@@ -56,7 +56,7 @@ from ._pattern import (
     sequential,
     verification,
 )
-from ._rag import KnowledgeBase, load_folder
+from ._rag import KnowledgeBase, Rerank, load_folder
 from ._raptorflow import Context, Event, text_tokens
 from ._run import Run, Stream
 from ._skill import SkillRegistry
@@ -137,6 +137,7 @@ __all__ = [
     "RaptorflowError",
     "RateLimitedError",
     "Report",
+    "Rerank",
     "Retrieval",
     "Run",
     "RunPage",
@@ -163,6 +164,7 @@ __all__ = [
     "parallel",
     "reflection",
     "sequential",
+    "testing",
     "text_tokens",
     "tool",
     "verification",

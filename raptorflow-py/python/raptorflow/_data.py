@@ -310,7 +310,7 @@ class Hit(_Data):
     score: float
     """How well it fits; comparable within one search only."""
     parts: dict[str, float | None]
-    """What each index said: `dense` and `lexical`."""
+    """What each index said: `dense` and `lexical`; and `rerank`, where a reranker gave the score."""
     text: str
     """The text, exactly as in the document."""
     document: str

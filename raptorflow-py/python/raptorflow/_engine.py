@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ._settings import Budgets, Layers, _Prices
     from ._skill import SkillRegistry
     from .embedders import Embedder
+    from .testing import Cassette, ReplayModel, ScriptedModel
 
 T = TypeVar("T")
 Loaders = dict[str, Callable[[Any], Any]]
@@ -56,6 +57,7 @@ class Engine(Approvals, Asking, Hooked, Spending):
         budgets: Budgets | bool | None = None,
         prices: _Prices | None = None,
         cache_embedder: Embedder | None = None,
+        cassette: Cassette | None = None,
         hooks: Sequence[object] = (),
     ) -> None:
         """Opens an engine.
@@ -74,6 +76,7 @@ class Engine(Approvals, Asking, Hooked, Spending):
             budgets: What runs may spend; `True` records what is spent, with the usual caps of a call. Without budgets
                 nothing is counted and nothing refused.
             cache_embedder: What makes the cache of `layers` answer questions of the same meaning too.
+            cassette: What sends requests to providers, or answers them as they were answered before; for tests.
             hooks: What watches and steers all agents; see `Engine.add_hook`.
             prices: What models cost: a list of prices, or the path of a TOML file with `[[price]]` entries.
         """
@@ -85,6 +88,7 @@ class Engine(Approvals, Asking, Hooked, Spending):
             owner=owner,
             config=settings(layers, budgets, prices),
             cache_embedder=None if cache_embedder is None else cache_embedder._native,
+            cassette=None if cassette is None else cassette._native,
         )
         self._loaders: Loaders = {}
         self.add_hook(*hooks)
@@ -106,7 +110,7 @@ class Engine(Approvals, Asking, Hooked, Spending):
     def register_model(
         self,
         name: str,
-        function: Callable[..., Any],
+        function: Callable[..., Any] | ScriptedModel | ReplayModel,
         *,
         tools: bool = True,
         structured: bool = True,
@@ -119,7 +123,7 @@ class Engine(Approvals, Asking, Hooked, Spending):
 
         It gets a `ChatRequest`, after `ctx` if it wants that, and gives a string, or a dict with any of `text` (a
         string, or a list of the strings that it arrives in), `reasoning`, `tool_calls` (dicts with `id`, `name` and
-        `arguments`), `usage` and `finish`.
+        `arguments`), `usage` and `finish`. A test double of `raptorflow.testing` is known in its place.
 
         Args:
             tools: Whether it can ask for tools.
@@ -131,6 +135,9 @@ class Engine(Approvals, Asking, Hooked, Spending):
         """
         from ._function import Signature
 
+        if not callable(function):
+            self._native.register_double(name, function._native)
+            return
         signature = Signature(function, f"model {name}", None)
         call = signature.one(lambda request: ChatRequest(**request))
         self._native.register_model(

@@ -15,6 +15,56 @@ if TYPE_CHECKING:
 
     _Mode = Literal["dense", "lexical", "graph", "hybrid"]
 
+class Rerank:
+    """A step of a search: the best candidates are read again by a reranker, whose order counts.
+
+        rerank = rf.Rerank("cohere:rerank-v3.5", candidates=30)
+        kb = await rf.KnowledgeBase.open(embedder=rf.embedders.hashing(), rerank=rerank)
+    """
+
+    def __init__(
+        self,
+        reranker: str | Callable[..., Any],
+        *,
+        name: str | None = None,
+        candidates: int | None = None,
+        max_tokens: int | None = None,
+        timeout: float | None = None,
+        keep_order: bool = False,
+        base_url: str | None = None,
+    ) -> None:
+        """A step.
+
+        Args:
+            reranker: A model of `cohere`, `jina` or `voyage`, whose key is in `COHERE_API_KEY` and so on; or a
+                function, plain or async, that gets a question and a list of documents, after `ctx` if it wants that,
+                and gives a score for each document, the higher, the better.
+            name: What a function is called in errors; its own name by default.
+            candidates: How many of the best are read again; 50 by default.
+            max_tokens: About how many tokens they have together at most; 30,000 by default.
+            timeout: Seconds that it may take, all tries together; 10 by default.
+            keep_order: Whether the order of the indexes stays when the reranker fails, and a warning on the bus says
+                so; by default the search fails.
+            base_url: Where another host's API begins.
+        """
+        given = {"candidates": candidates, "max_tokens": max_tokens, "timeout_seconds": timeout}
+        settings: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        settings["on_failure"] = "keep_order" if keep_order else "fail"
+        if isinstance(reranker, str):
+            self._native = _raptorflow.Rerank.named({**settings, "model": reranker}, base_url)
+            return
+        from ._function import Signature
+
+        function = reranker
+        settings["model"] = name or getattr(function, "__qualname__", type(function).__qualname__)
+        signature = Signature(function, f"reranker {settings['model']}", None)
+
+        def call(ctx: Any, asked: tuple[str, list[str]]) -> Any:
+            return function(ctx, *asked) if signature.takes_context else function(*asked)
+
+        self._native = _raptorflow.Rerank.function(settings, call, signature.is_async)
+
+
 class KnowledgeBase:
     """Documents that are chunked, embedded, indexed and searched; `KnowledgeBase.open` makes one."""
 
@@ -29,6 +79,7 @@ class KnowledgeBase:
         embedder: Embedder | str | Callable[..., Any],
         name: str | None = None,
         tenant: str | None = None,
+        rerank: Rerank | None = None,
     ) -> KnowledgeBase:
         """Opens one in a store, for example `sqlite:kb.db`, `postgres://user@host/database` or `memory:`.
 
@@ -39,6 +90,7 @@ class KnowledgeBase:
                 once for the size of their vectors.
             name: Its name in the store, so that one store may hold several.
             tenant: Whose documents these are.
+            rerank: Has the best candidates of every search and context read again.
         """
         from ._bridge import caller
         from .embedders import Embedder, named, probed
@@ -47,7 +99,8 @@ class KnowledgeBase:
             ready = embedder
         else:
             ready = await (named(embedder) if isinstance(embedder, str) else probed(embedder))
-        opened = await _raptorflow.KnowledgeBase.open(caller(), uri, ready._native, name, tenant)
+        step = None if rerank is None else rerank._native
+        opened = await _raptorflow.KnowledgeBase.open(caller(), uri, ready._native, name, tenant, step)
         return cls(opened)
 
     async def add(self, documents: Iterable[Document | Mapping[str, Any]], *, strict: bool = False) -> IngestReport:
@@ -65,7 +118,13 @@ class KnowledgeBase:
         return IngestReport(**report)
 
     async def search(
-        self, query: str, *, k: int = 10, mode: _Mode | None = None, filter: Mapping[str, Any] | None = None
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        mode: _Mode | None = None,
+        filter: Mapping[str, Any] | None = None,
+        rerank: bool = True,
     ) -> list[Hit]:
         """The best pieces of documents for a query, best first.
 
@@ -74,10 +133,11 @@ class KnowledgeBase:
             k: How many hits at most.
             mode: Which indexes to ask; `hybrid` by default with an embedder that knows meaning, else `graph`.
             filter: Conditions on metadata that must all hold; a list means one of its values.
+            rerank: Whether the step that the knowledge base was opened with is taken.
         """
         from ._bridge import caller
 
-        hits = await self._native.search(caller(), query, k, mode, dict(filter or {}))
+        hits = await self._native.search(caller(), query, k, mode, dict(filter or {}), rerank)
         return [Hit(**each) for each in hits]
 
     async def context(self, query: str, *, max_tokens: int = 2000) -> CitedContext:

@@ -11,6 +11,7 @@ __all__ = [
     "Agent",
     "Answer",
     "Bridge",
+    "Cassette",
     "Context",
     "Embedder",
     "Engine",
@@ -19,7 +20,10 @@ __all__ = [
     "Hook",
     "KnowledgeBase",
     "Pack",
+    "ReplayModel",
+    "Rerank",
     "Run",
+    "ScriptedModel",
     "SkillRegistry",
     "Stream",
     "Subscription",
@@ -137,6 +141,7 @@ class Engine:
         owner: str | None,
         config: Mapping[str, Any],
         cache_embedder: Embedder | None,
+        cassette: Cassette | None,
     ) -> Engine: ...
     def for_tenant(self, tenant: str) -> Engine: ...
     def register(self, agent: Agent) -> None: ...
@@ -154,6 +159,7 @@ class Engine:
         reasoning: bool,
         context_window: int | None,
     ) -> None: ...
+    def register_double(self, name: str, model: ScriptedModel | ReplayModel) -> None: ...
     def install(self, pack: Pack) -> None: ...
     def install_skills(self, skills: SkillRegistry) -> None: ...
     def use_knowledge(self, knowledge: KnowledgeBase) -> None: ...
@@ -349,6 +355,37 @@ class SkillRegistry:
     def list(self) -> list[dict[str, Any]]: ...
 
 @final
+class ScriptedModel:
+    """A model that plays given replies."""
+
+    def __new__(cls) -> ScriptedModel: ...
+    def push(self, reply: Any) -> None: ...
+    def when_asked(self, text: str, reply: Any) -> None: ...
+    def always(self, reply: Any) -> None: ...
+    def requests(self) -> list[dict[str, Any]]: ...
+    def keys(self) -> list[str | None]: ...
+    def remaining(self) -> int: ...
+
+@final
+class ReplayModel:
+    """A model that gives the answers of a recorded run again."""
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> ReplayModel: ...
+    @staticmethod
+    def of_run(bridge: Bridge, engine: Engine, run: str) -> Awaitable[ReplayModel]: ...
+    def save(self, path: str | PathLike[str]) -> None: ...
+    def left(self) -> int: ...
+
+@final
+class Cassette:
+    """What providers answered, in a file."""
+
+    def __new__(cls, path: str | PathLike[str], mode: str, ignoring: Sequence[str]) -> Cassette: ...
+    def left(self) -> int: ...
+    def check(self) -> None: ...
+
+@final
 class Embedder:
     """Turns text into vectors."""
 
@@ -378,18 +415,34 @@ class Embedder:
     def usage(self) -> dict[str, int]: ...
 
 @final
+class Rerank:
+    """The best candidates of a search are read again."""
+
+    @staticmethod
+    def named(settings: Mapping[str, Any], base_url: str | None) -> Rerank: ...
+    @staticmethod
+    def function(
+        settings: Mapping[str, Any], function: Callable[[Context, Any], Any], is_async: bool
+    ) -> Rerank: ...
+
+@final
 class KnowledgeBase:
     """Documents with their indexes."""
 
     @staticmethod
     def open(
-        caller: _Caller, uri: str, embedder: Embedder, name: str | None, tenant: str | None
+        caller: _Caller,
+        uri: str,
+        embedder: Embedder,
+        name: str | None,
+        tenant: str | None,
+        rerank: Rerank | None,
     ) -> Awaitable[KnowledgeBase]: ...
     def add(
         self, caller: _Caller, documents: Sequence[Mapping[str, Any]], strict: bool
     ) -> Awaitable[dict[str, Any]]: ...
     def search(
-        self, caller: _Caller, query: str, k: int, mode: str | None, filter: Mapping[str, Any]
+        self, caller: _Caller, query: str, k: int, mode: str | None, filter: Mapping[str, Any], rerank: bool
     ) -> Awaitable[list[dict[str, Any]]]: ...
     def context(self, caller: _Caller, query: str, max_tokens: int) -> Awaitable[dict[str, Any]]: ...
     def delete(self, caller: _Caller, id: str) -> Awaitable[bool]: ...

@@ -267,6 +267,16 @@ export const embedders = Object.freeze({
     return remote('gemini', model, options)
   },
 
+  /**
+   * A sentence encoder of the BERT family that runs on this machine, such as all-MiniLM-L6-v2.
+   *
+   * The folder has `model.safetensors` and `tokenizer.json`; `int8` keeps the weights in 8 bits, which is faster with
+   * nearly the same vectors.
+   */
+  minilm(folder: string, options: { int8?: boolean } = {}): Embedder {
+    return remote(options.int8 === true ? 'minilm-int8' : 'minilm', folder, {})
+  },
+
   /** Vectors from a function, for example one that asks a model. */
   function(options: FunctionEmbedderOptions): Embedder {
     const { name, dimension, semantic = true, embed } = options

@@ -14,7 +14,7 @@ use raptorflow_core::{
 };
 use serde_json::{Value, json};
 
-use crate::backends::Backend;
+use crate::{backends::Backend, minilm};
 
 const VECTORS: [[f32; 2]; 2] = [[1.0, 0.25], [0.5, 2.0]];
 const OFFERS: &[&str] = &["usage", "hangs", "answers_short", "asks_to_wait"];
@@ -28,7 +28,7 @@ pub(crate) fn models() -> [Backend<EmbeddingSubject>; 3] {
     ]
 }
 
-pub(crate) fn embedders() -> [Backend<EmbedderSubject>; 5] {
+pub(crate) fn embedders() -> [Backend<EmbedderSubject>; 6] {
     let backend = |name, fresh| Backend { contract: "embedder", name, fresh };
     [
         backend("hashing", || {
@@ -40,6 +40,13 @@ pub(crate) fn embedders() -> [Backend<EmbedderSubject>; 5] {
             };
             Ok(EmbedderSubject::new(move |_| async move {
                 Ok(Arc::new(FnEmbedder::new("lengths", 2, embed)?) as _)
+            }))
+        }),
+        backend(minilm::NAME, || {
+            let embedder = minilm::shared()?;
+            Ok(EmbedderSubject::new(move |_| {
+                let embedder = embedder.clone();
+                async move { Ok(Arc::new(embedder) as _) }
             }))
         }),
         backend("openai", || Ok(remote("openai", EmbeddingWire::OpenAi))),

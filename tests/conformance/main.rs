@@ -14,6 +14,7 @@ mod durable;
 mod embedding;
 mod mcp;
 mod mcp_peer;
+mod minilm;
 mod model;
 #[cfg(unix)]
 mod postgres;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
     }
     trials.extend(third_party::trials(&required));
     trials.extend(mcp::trials(&required));
+    trials.extend(minilm::trials(&required));
     trials.extend(upkeep::trials());
     run(&Arguments::from_args(), trials).exit_code()
 }

@@ -11,11 +11,13 @@ use std::{
 use crate::{
     counts::Runner,
     mcp::{MCP_SUITE_FOLDER, mcp_suite},
-    servers::{MOCK_AI_API_FOLDER, POSTGRES_BIN, REDIS_SERVER, mock_ai_api, postgres, redis},
+    servers::{
+        MINILM_FOLDER, MOCK_AI_API_FOLDER, POSTGRES_BIN, REDIS_SERVER, minilm, mock_ai_api, postgres, redis,
+    },
 };
 
 /// Backends that a CI machine must offer; absence is then a failure instead of an ignored test.
-const CI_REQUIRES: &str = "memory,sqlite,postgres,redis,mock-ai-api,mcp-suite";
+const CI_REQUIRES: &str = "memory,sqlite,postgres,redis,mock-ai-api,mcp-suite,minilm";
 /// A proxy that translates between both; half a gigabyte, so that only `cargo xtask third-party` has it.
 const LITELLM: &str = "litellm[proxy]==1.80.0";
 /// Tells the tests which Python has it.
@@ -212,6 +214,8 @@ fn of(root: &Path, group: Group) -> Vec<Step> {
             steps.extend(server);
             let (server, folder) = mock_ai_api(root, group);
             steps.extend(server);
+            let (weights, model) = minilm(root);
+            steps.extend(weights);
             let (suite, mcp) = mcp_suite(root);
             steps.extend(suite);
             let mut test = cargo(&arguments).counted(Runner::Cargo);
@@ -220,6 +224,7 @@ fn of(root: &Path, group: Group) -> Vec<Step> {
                 (REDIS_SERVER, program),
                 (MOCK_AI_API_FOLDER, folder),
                 (MCP_SUITE_FOLDER, mcp),
+                (MINILM_FOLDER, model),
             ];
             for (name, place) in places {
                 test = match place {

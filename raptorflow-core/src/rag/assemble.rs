@@ -8,7 +8,7 @@ use crate::{
     economics::text_tokens,
     rag::{
         catalog::Entry,
-        retrieve::{Found, Hit},
+        retrieve::{Found, Hit, Search},
     },
     types::Passage,
 };
@@ -66,8 +66,26 @@ impl CitedContext {
 }
 
 /// The same for what a knowledge base found: it also joins stretches with only white space between them.
-pub(crate) fn assemble(found: &[Found], max_tokens: usize) -> CitedContext {
-    pack(found.iter().filter_map(Piece::of_found), max_tokens)
+///
+/// The chunks up to `neighbors` before and behind those that were found come last, where there is still room, and join
+/// what they stand beside.
+pub(crate) fn assemble(found: &[Found], neighbors: usize, max_tokens: usize) -> CitedContext {
+    let beside = (1..=neighbors).flat_map(|far| {
+        found.iter().flat_map(move |found| {
+            let places = [found.number.checked_add(far), found.number.checked_sub(far)];
+            places.into_iter().flatten().map(|number| Found { number, ..found.clone() })
+        })
+    });
+    pack(found.iter().cloned().chain(beside).filter_map(|found| Piece::of_found(&found)), max_tokens)
+}
+
+impl Search {
+    /// For a context: also takes up to `chunks` before and behind each chunk that was found, where the tokens allow;
+    /// none by default.
+    pub fn neighbors(mut self, chunks: usize) -> Self {
+        self.neighbors = chunks;
+        self
+    }
 }
 
 /// A stretch of one document.
@@ -274,7 +292,8 @@ mod tests {
         let (first, copy) = (entry("first", text, 20), entry("copy", text, 20));
         let (last, all) = (first.places.len() - 1, 0..first.places.len());
         let hits: Vec<Found> = all.map(|number| found(&first, number, 1.0 / (number + 1) as f32)).collect();
-        let context = assemble(&[&hits[..], &[found(&copy, 0, 0.9), found(&copy, last, 0.8)]].concat(), 500);
+        let context =
+            assemble(&[&hits[..], &[found(&copy, 0, 0.9), found(&copy, last, 0.8)]].concat(), 0, 500);
         assert_eq!(context.text, format!("[1] first:1-9 (A)\n{}", text.trim()));
         assert_eq!(context.citations.len(), 1);
     }
@@ -286,18 +305,28 @@ mod tests {
         let hits: Vec<Found> =
             entries.iter().zip(1..).map(|(entry, rank)| found(entry, 0, 1.0 / rank as f32)).collect();
         let order: Vec<String> =
-            assemble(&hits, 500).citations.iter().map(|citation| citation.document.to_string()).collect();
+            assemble(&hits, 0, 500).citations.iter().map(|citation| citation.document.to_string()).collect();
         assert_eq!(order, ["d0", "d2", "d4", "d3", "d1"]);
     }
 
     #[test]
     fn a_passage_above_the_budget_is_cut_at_a_white_space() {
         let entry = entry("d", "alpha beta\ngamma delta epsilon", 100);
-        let context = assemble(&[found(&entry, 0, 1.0)], 8);
+        let context = assemble(&[found(&entry, 0, 1.0)], 0, 8);
         assert_eq!(&*context.passages[0].text, "alpha beta\ngamma");
         assert_eq!(context.passages[0].lines, (1, 2));
-        assert_eq!(assemble(&[found(&entry, 0, 1.0)], 1), CitedContext::default());
-        assert_eq!(assemble(&[], 100), CitedContext::default());
+        assert_eq!(assemble(&[found(&entry, 0, 1.0)], 0, 1), CitedContext::default());
+        assert_eq!(assemble(&[], 0, 100), CitedContext::default());
+    }
+
+    #[test]
+    fn neighbors_join_what_was_found_while_there_is_room() {
+        let entry = entry("d", "# A\n\none two three\n\nfour five six\n\nseven eight nine\n", 20);
+        let middle = [found(&entry, 1, 1.0)];
+        assert!(!assemble(&middle, 0, 500).text.contains("seven"));
+        let context = assemble(&middle, 1, 500);
+        assert!(context.text.contains("one two") && context.text.contains("seven"), "{}", context.text);
+        assert_eq!(context.citations.len(), 1);
     }
 
     proptest! {
@@ -317,7 +346,7 @@ mod tests {
                 .collect();
             hits.sort_by(|a, b| b.score.total_cmp(&a.score));
             let alone: Vec<Hit> = hits.iter().map(Found::hit).collect();
-            for context in [assemble(&hits, budget), CitedContext::of(&alone, budget)] {
+            for context in [assemble(&hits, 0, budget), assemble(&hits, 1, budget), CitedContext::of(&alone, budget)] {
             prop_assert!(context.tokens <= budget);
             prop_assert_eq!(context.citations.len(), context.passages.len());
             for (citation, passage) in context.citations.iter().zip(&context.passages) {

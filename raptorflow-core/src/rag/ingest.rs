@@ -82,7 +82,7 @@ type OnProgress = Box<dyn Fn(Progress) + Send + Sync>;
 #[must_use = "an ingest runs when it is awaited"]
 pub struct Ingest {
     kb: KnowledgeBase,
-    documents: Box<dyn Iterator<Item = Document> + Send>,
+    documents: Box<dyn Iterator<Item = Result<Document>> + Send>,
     on_progress: Option<OnProgress>,
     remove_missing: bool,
     strict: bool,
@@ -98,7 +98,10 @@ impl fmt::Debug for Ingest {
 }
 
 impl Ingest {
-    pub(crate) fn new(kb: KnowledgeBase, documents: Box<dyn Iterator<Item = Document> + Send>) -> Self {
+    pub(crate) fn new(
+        kb: KnowledgeBase,
+        documents: Box<dyn Iterator<Item = Result<Document>> + Send>,
+    ) -> Self {
         Self { kb, documents, on_progress: None, remove_missing: false, strict: false }
     }
 
@@ -109,6 +112,8 @@ impl Ingest {
     }
 
     /// Removes documents that are not among these, after all of these are stored; skipped ones are kept as they were.
+    ///
+    /// Where [`KnowledgeBase::try_add`] met one that could not be read, nothing is removed: it may be any.
     pub fn remove_missing(mut self) -> Self {
         self.remove_missing = true;
         self
@@ -136,8 +141,22 @@ impl Ingest {
             on_progress,
         };
         let mut named: HashSet<Arc<str>> = HashSet::new();
-        for document in documents {
+        // Whether some document was not even read, so that nobody knows which one it was.
+        let mut unread = false;
+        for (number, document) in documents.enumerate() {
             work.check_time()?;
+            let document = match document {
+                Ok(document) => document,
+                Err(err) if !strict && is_of_one(&err) => {
+                    let name = err.get("file").unwrap_or("the documents").to_owned();
+                    let record = err.get("record").map_or_else(|| (number + 1).to_string(), str::to_owned);
+                    work.report.skipped.push(refused(&format!("{name}#{record}"), &err));
+                    work.done += 1;
+                    unread = true;
+                    continue;
+                }
+                Err(err) => return Err(err),
+            };
             if remove_missing {
                 named.insert(Arc::from(document.id.as_str()));
             }
@@ -161,7 +180,7 @@ impl Ingest {
             }
         }
         work.flush().await?;
-        if remove_missing {
+        if remove_missing && !unread {
             for id in kb.ids().iter().filter(|id| !named.contains(*id)) {
                 work.check_time()?;
                 work.report.removed += usize::from(kb.remove(id).await?);
@@ -359,8 +378,17 @@ impl Work<'_> {
     }
 }
 
+/// Whether an error concerns a single document, so that the next ones may do.
+fn is_of_one(err: &Error) -> bool {
+    matches!(err.kind(), ErrorKind::InvalidInput | ErrorKind::LimitExceeded)
+}
+
 /// A document that cannot be used, as a diagnostic.
 fn refuse(id: &str, err: &Error) -> Refused {
+    Refused::Document(refused(id, err))
+}
+
+fn refused(id: &str, err: &Error) -> Diagnostic {
     let field = err.get("field").map_or_else(String::new, |field| format!("{field}: "));
-    Refused::Document(Diagnostic::error("bad_document", format!("{field}{}", err.message())).in_file(id))
+    Diagnostic::error("bad_document", format!("{field}{}", err.message())).in_file(id)
 }

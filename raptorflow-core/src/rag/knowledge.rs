@@ -183,6 +183,18 @@ impl KnowledgeBase {
         D: IntoIterator<Item = Document>,
         D::IntoIter: Send + 'static,
     {
+        Ingest::new(self.clone(), Box::new(documents.into_iter().map(Ok)))
+    }
+
+    /// Adds documents that are read meanwhile, as by [`crate::rag::read_records`].
+    ///
+    /// An `InvalidInput` or `LimitExceeded` in place of a document is told in the report like a document that cannot be
+    /// used; any other error ends the ingest.
+    pub fn try_add<D>(&self, documents: D) -> Ingest
+    where
+        D: IntoIterator<Item = Result<Document>>,
+        D::IntoIter: Send + 'static,
+    {
         Ingest::new(self.clone(), Box::new(documents.into_iter()))
     }
 
@@ -229,7 +241,7 @@ impl KnowledgeBase {
     /// # Errors
     /// As [`Search`].
     pub async fn context_of(&self, search: Search, max_tokens: usize) -> Result<CitedContext> {
-        Ok(assemble(&self.find(&search).await?, max_tokens))
+        Ok(assemble(&self.find(&search).await?, search.neighbors, max_tokens))
     }
 
     /// The knowledge graph over its passages.

@@ -1,4 +1,4 @@
-//! Loads the Markdown and plain text files of a folder, and says which were left out and why.
+//! Loads the Markdown, text and HTML files of a folder, and says which were left out and why.
 
 use std::{
     fs,
@@ -9,6 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "html")]
+use crate::types::{HtmlText, from_html};
 use crate::{
     error::{Error, ErrorKind, Result, Retry},
     rag::{chunk::first_heading, document::Document},
@@ -23,7 +25,7 @@ use crate::{
 pub struct LoadLimits {
     /// The largest file, in bytes; a larger one is left out. 10 MiB by default.
     pub file: u64,
-    /// How many Markdown and text files there may be; more are an error. 10,000 by default.
+    /// How many files to read there may be; more are an error. 10,000 by default.
     pub files: usize,
     /// How many bytes they may have together; more are an error. 1 GiB by default.
     pub total: u64,
@@ -46,12 +48,15 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Reads every `.md`, `.markdown` and `.txt` file of a folder and its sub-folders.
+/// Reads every `.md`, `.markdown` and `.txt` file of a folder and its sub-folders, and with the feature `html` every
+/// `.html` and `.htm` file, as Markdown.
 ///
 /// Hidden files and folders and those named `node_modules` or `target` are passed over; symbolic links are not
 /// followed.
 /// A byte order mark is dropped, so byte ranges count from behind it; the rest of the text stays exactly as it is.
-/// The title is the first heading, or else the file's name.
+/// The title is that of a page of HTML, else the first heading, or else the file's name.
+/// A page of HTML that is nested too deep or has too many elements is cut, which the diagnostics say; byte ranges count
+/// in the Markdown that it became.
 ///
 /// # Errors
 /// `NotFound` when there is no such folder, `InvalidInput` when it is a file or holds nothing usable (the causes hold
@@ -101,7 +106,7 @@ impl Loader {
                 return Err(Error::new(ErrorKind::Cancelled, "rag.load", "the run was cancelled"));
             }
             match self.read(&file)? {
-                Ok(text) => self.loaded.documents.push(document(&file.name, text)),
+                Ok(text) => self.add(&file.name, text),
                 Err(problem) => self.loaded.diagnostics.push(problem.in_file(file.name)),
             }
         }
@@ -109,6 +114,24 @@ impl Loader {
             return Err(self.nothing());
         }
         Ok(())
+    }
+
+    fn add(&mut self, name: &str, text: String) {
+        #[cfg(feature = "html")]
+        if is_html(name) {
+            let HtmlText { title, text, cut } = from_html(&text);
+            if text.trim().is_empty() {
+                return self.leave_out(name, "empty", "the page holds no text".to_owned());
+            }
+            if cut {
+                let message = "the page is too large or nested too deep; what follows is left out";
+                self.leave_out(name, "cut", message.to_owned());
+            }
+            let document = document(name, text);
+            let title = title.or_else(|| document.title.clone());
+            return self.loaded.documents.push(Document { title, ..document });
+        }
+        self.loaded.documents.push(document(name, text));
     }
 
     fn check_root(&self) -> Result<()> {
@@ -241,9 +264,17 @@ fn check_text(bytes: Vec<u8>) -> Result<String, Diagnostic> {
 
 fn is_text(name: &str) -> bool {
     let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|extension| {
+    let known = extension.is_some_and(|extension| {
         ["md", "markdown", "txt"].iter().any(|known| known.eq_ignore_ascii_case(extension))
-    })
+    });
+    known || is_html(name)
+}
+
+/// Whether a name is that of a page that this build can read.
+fn is_html(name: &str) -> bool {
+    let extension = Path::new(name).extension();
+    cfg!(feature = "html")
+        && extension.is_some_and(|it| it.eq_ignore_ascii_case("html") || it.eq_ignore_ascii_case("htm"))
 }
 
 fn document(name: &str, text: String) -> Document {
@@ -332,6 +363,26 @@ mod tests {
             ]
         );
         assert_eq!(loaded.documents.len(), 1);
+    }
+
+    #[cfg(feature = "html")]
+    #[tokio::test]
+    async fn a_page_of_html_becomes_markdown_with_its_title() {
+        let page = b"<title>Plans</title><script>x()</script><h2>Basic</h2><p>Costs <b>499</b>.</p>";
+        let deep = format!("<p>start</p>{}", "<div>".repeat(100_000));
+        let files: &[(&str, &[u8])] = &[
+            ("a.html", page),
+            ("b.HTM", b"<h1>Only a heading</h1>"),
+            ("c.html", b"<script>x()</script>"),
+            ("d.html", deep.as_bytes()),
+        ];
+        let loaded = load(files, LoadLimits::default()).await.unwrap();
+        let found: Vec<_> =
+            loaded.documents.iter().map(|d| (d.title.as_deref().unwrap(), d.text.trim())).collect();
+        let heading = ("Only a heading", "# Only a heading");
+        assert_eq!(found, [("Plans", "## Basic\n\nCosts **499**."), heading, ("d", "start")]);
+        let told: Vec<_> = loaded.diagnostics.iter().map(|it| it.code.as_str()).collect();
+        assert_eq!(told, ["empty", "cut"]);
     }
 
     #[cfg(unix)]

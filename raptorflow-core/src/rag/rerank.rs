@@ -200,7 +200,7 @@ impl KnowledgeBase {
         let Some(rerank) = search.rerank.as_ref().filter(|_| !found.is_empty()) else {
             return Ok(found);
         };
-        match rerank.order(self.ctx(), &search.query, search.k, &found).await {
+        match rerank.order(self.ctx(), &search.query, search.depth(), &found).await {
             Err(err) if rerank.settings.on_failure == RerankFailure::KeepOrder => {
                 tracing::warn!(error = %err, "the hits of a search stay in the order of the indexes");
                 if self.tells() {
@@ -213,7 +213,7 @@ impl KnowledgeBase {
                     let event = Event { data, ..Event::new(self.ctx(), EventKind::WarningIssued) };
                     self.tell(vec![event]).await?;
                 }
-                found.truncate(search.k);
+                found.truncate(search.depth());
                 Ok(found)
             }
             ordered => ordered,

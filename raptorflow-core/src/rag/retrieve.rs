@@ -16,8 +16,8 @@ use serde_json::{Map, Value};
 use crate::{
     error::{Error, ErrorKind, Result},
     rag::{
-        CitedContext, catalog::Entry, chunk::chunk_id, filter::Filter, fusion::Fusion,
-        knowledge::KnowledgeBase, rerank::Rerank,
+        CitedContext, catalog::Entry, chunk::chunk_id, decompose::QueryDecomposer, filter::Filter,
+        fusion::Fusion, knowledge::KnowledgeBase, rerank::Rerank,
     },
     runtime::Context,
 };
@@ -152,13 +152,28 @@ pub struct Search {
     pub(crate) fusion: Fusion,
     pub(crate) effort: Option<usize>,
     pub(crate) rerank: Option<Rerank>,
+    pub(crate) diversity: Option<f32>,
+    pub(crate) neighbors: usize,
+    pub(crate) decomposer: Option<Arc<dyn QueryDecomposer>>,
 }
 
 impl Search {
     pub(crate) fn new(kb: KnowledgeBase, query: String) -> Self {
         let fusion = Fusion::default();
         let rerank = kb.rerank().cloned();
-        Self { kb, query, k: 10, mode: None, filter: Filter::new(), fusion, effort: None, rerank }
+        Self {
+            kb,
+            query,
+            k: 10,
+            mode: None,
+            filter: Filter::new(),
+            fusion,
+            effort: None,
+            rerank,
+            diversity: None,
+            neighbors: 0,
+            decomposer: None,
+        }
     }
 
     /// At most this many hits; 10 by default.
@@ -239,6 +254,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// The chunk's key in the indexes.
+    pub(crate) fn key(&self) -> u64 {
+        self.entry.first + self.number as u64
+    }
+
     /// The chunk's own text.
     pub(crate) fn text(&self) -> &str {
         self.entry.text(self.entry.place(self.number).map_or(0..0, |place| place.bytes.clone()))

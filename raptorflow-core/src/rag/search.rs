@@ -45,13 +45,14 @@ impl KnowledgeBase {
         if search.k == 0 {
             return Ok(Vec::new());
         }
-        let k = search.rerank.as_ref().map_or(search.k, |rerank| rerank.depth(search.k));
-        let found = self.candidates(search, mode, k).await?;
-        self.reranked(search, found).await
+        let depth = search.depth();
+        let k = search.rerank.as_ref().map_or(depth, |rerank| rerank.depth(depth));
+        let found = self.all_candidates(search, mode, k).await?;
+        Ok(search.choose(self.reranked(search, found).await?))
     }
 
     /// What the indexes say, before a reranker reads it.
-    async fn candidates(&self, search: &Search, mode: Mode, k: usize) -> Result<Vec<Found>> {
+    pub(crate) async fn candidates(&self, search: &Search, mode: Mode, k: usize) -> Result<Vec<Found>> {
         match mode {
             Mode::Dense => {
                 let ranked = self.dense(search, k).await?;

@@ -8,6 +8,8 @@ mod delimit;
 mod diagnostic;
 mod digest;
 mod finish;
+#[cfg(feature = "html")]
+mod html;
 mod id;
 mod media;
 mod money;
@@ -25,6 +27,8 @@ pub(crate) use delimit::contained;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use digest::Digest;
 pub use finish::{Finish, Limit};
+#[cfg(feature = "html")]
+pub(crate) use html::{HtmlText, from_html};
 pub use id::{AgentId, EventId, RunId, TenantId};
 pub use media::{Document, Media};
 pub use money::{Currency, Money};

@@ -3,7 +3,10 @@
 mod analyze;
 mod backends;
 mod index;
+mod language;
+mod words;
 
-pub use analyze::{Analyzer, Language, StandardAnalyzer};
+pub use analyze::{Analyzer, StandardAnalyzer};
 pub use backends::{InvertedConfig, InvertedIndex};
 pub use index::{LexicalCapability, LexicalIndex, LexicalQuery};
+pub use language::Language;

@@ -1,9 +1,6 @@
 //! `InvertedIndex`: BM25 over postings in memory, with exact update and delete.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -12,8 +9,11 @@ use crate::{
     error::{Error, ErrorKind, Result},
     rag::{
         embed::Corpus,
-        lexical::{Analyzer, LexicalCapability, LexicalIndex, LexicalQuery, StandardAnalyzer},
-        vector::{Scored, TopK},
+        lexical::{
+            Analyzer, LexicalCapability, LexicalIndex, LexicalQuery, StandardAnalyzer,
+            backends::postings::{Counted, Postings},
+        },
+        vector::Scored,
     },
     runtime::Context,
 };
@@ -38,6 +38,8 @@ impl Default for InvertedConfig {
 /// BM25 with the idf of Lucene, `ln(1 + (n - df + 0.5) / (df + 0.5))`, and without the constant factor `k1 + 1`.
 ///
 /// Postings hold counts, and scores are made from counts at search time, so an update or delete leaves no trace.
+/// Scores are made for a few thousand texts at a time, the rarest words first; a text that the other words cannot lift
+/// among the best is not looked at further, which changes no result.
 /// A search holds a read lock while it runs and a change holds the write lock; neither waits for anything else.
 ///
 /// ```
@@ -56,34 +58,7 @@ impl Default for InvertedConfig {
 pub struct InvertedIndex {
     config: InvertedConfig,
     analyzer: Arc<dyn Analyzer>,
-    state: RwLock<State>,
-}
-
-/// A document as the postings know it; grows with every put, so postings stay sorted by pushing.
-type Slot = u32;
-type TermId = u32;
-
-#[derive(Debug, Default)]
-struct State {
-    terms: HashMap<Box<str>, TermId>,
-    /// By term: the slots that hold it, sorted, and how often.
-    postings: Vec<Vec<(Slot, u32)>>,
-    /// Ids of terms that no text holds any more.
-    free: Vec<TermId>,
-    /// By slot; `None` when deleted.
-    texts: Vec<Option<Text>>,
-    /// By slot: the length in terms; apart from `texts`, because a search reads it for every posting.
-    lengths: Vec<u32>,
-    slots: HashMap<u64, Slot>,
-    /// The lengths of all live texts together, in terms.
-    total: u64,
-}
-
-#[derive(Debug)]
-struct Text {
-    key: u64,
-    /// The distinct terms, for deletion.
-    terms: Box<[TermId]>,
+    state: RwLock<Postings>,
 }
 
 impl Default for InvertedIndex {
@@ -112,157 +87,6 @@ impl InvertedIndex {
     fn build(config: InvertedConfig, analyzer: Arc<dyn Analyzer>) -> Self {
         Self { config, analyzer, state: RwLock::default() }
     }
-
-    fn count_terms(&self, text: &str) -> HashMap<Box<str>, u32> {
-        let mut counts: HashMap<Box<str>, u32> = HashMap::new();
-        self.analyzer.analyze(text, &mut |term| match counts.get_mut(term) {
-            Some(count) => *count += 1,
-            None => drop(counts.insert(term.into(), 1)),
-        });
-        counts
-    }
-}
-
-impl State {
-    fn insert(&mut self, key: u64, counts: HashMap<Box<str>, u32>) -> Result<()> {
-        self.remove(key);
-        let slot = Slot::try_from(self.texts.len()).map_err(|_| {
-            Error::new(ErrorKind::LimitExceeded, "lexical.put", "the index is full")
-                .with("texts", self.texts.len())
-        })?;
-        let mut terms = Vec::with_capacity(counts.len());
-        let mut length = 0_u32;
-        for (term, count) in counts {
-            let id = self.term(term);
-            if let Some(postings) = self.postings.get_mut(id as usize) {
-                postings.push((slot, count));
-            }
-            terms.push(id);
-            length = length.saturating_add(count);
-        }
-        self.total += u64::from(length);
-        self.texts.push(Some(Text { key, terms: terms.into() }));
-        self.lengths.push(length);
-        self.slots.insert(key, slot);
-        Ok(())
-    }
-
-    fn term(&mut self, term: Box<str>) -> TermId {
-        if let Some(id) = self.terms.get(&term) {
-            return *id;
-        }
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.postings.push(Vec::new());
-            // Ids run out only after slots do: every term in use belongs to some text.
-            TermId::try_from(self.postings.len() - 1).unwrap_or(TermId::MAX)
-        });
-        self.terms.insert(term, id);
-        id
-    }
-
-    fn remove(&mut self, key: u64) -> bool {
-        let Some(slot) = self.slots.remove(&key) else { return false };
-        let Some(text) = self.texts.get_mut(slot as usize).and_then(Option::take) else { return false };
-        self.total -= self.lengths.get(slot as usize).copied().map_or(0, u64::from);
-        for id in &text.terms {
-            let Some(postings) = self.postings.get_mut(*id as usize) else { continue };
-            if let Ok(at) = postings.binary_search_by_key(&slot, |(slot, _)| *slot) {
-                postings.remove(at);
-            }
-        }
-        true
-    }
-
-    /// Forgets unused terms and, when most slots are dead, renumbers the live ones.
-    fn tidy(&mut self) {
-        let (live, all) = (self.slots.len(), self.texts.len());
-        // Every text of the index is read here, so it may only happen after as many changes.
-        if all < 64 || live * 2 > all {
-            return;
-        }
-        let (postings, free) = (&mut self.postings, &mut self.free);
-        self.terms.retain(|_, id| {
-            let used = postings.get(*id as usize).is_some_and(|list| !list.is_empty());
-            if !used {
-                free.push(*id);
-            }
-            used
-        });
-        let mut renumbered = vec![0; all];
-        let mut next: Slot = 0;
-        for (text, new) in self.texts.iter().zip(&mut renumbered) {
-            if let Some(text) = text {
-                *new = next;
-                self.slots.insert(text.key, next);
-                next += 1;
-            }
-        }
-        let mut lengths = std::mem::take(&mut self.lengths).into_iter();
-        self.lengths =
-            self.texts.iter().zip(&mut lengths).filter(|(text, _)| text.is_some()).map(|(_, l)| l).collect();
-        self.texts.retain(Option::is_some);
-        for (slot, _) in postings.iter_mut().flatten() {
-            *slot = renumbered.get(*slot as usize).copied().unwrap_or(*slot);
-        }
-    }
-
-    fn idf(&self, frequency: usize) -> f32 {
-        // Counts far below 2^24 are exact in f32; above, the error is far below the effect of one text.
-        let (n, df) = (self.slots.len() as f32, frequency as f32);
-        (1.0 + (n - df + 0.5) / (df + 0.5)).ln()
-    }
-
-    fn frequency(&self, term: &str) -> usize {
-        self.list(term).map_or(0, <[_]>::len)
-    }
-
-    fn list(&self, term: &str) -> Option<&[(Slot, u32)]> {
-        self.postings.get(*self.terms.get(term)? as usize).map(Vec::as_slice)
-    }
-
-    fn search(
-        &self,
-        config: InvertedConfig,
-        words: &HashMap<Box<str>, u32>,
-        query: LexicalQuery<'_>,
-    ) -> Vec<Scored> {
-        let mut top = TopK::new(query.k);
-        if self.slots.is_empty() || query.k == 0 {
-            return Vec::new();
-        }
-        let mean = (self.total as f32 / self.slots.len() as f32).max(1.0);
-        let mut scores = vec![0.0_f32; self.texts.len()];
-        let mut touched: Vec<Slot> = Vec::new();
-        // Sorted, so that sums of floats do not depend on the order of a hash map.
-        let mut words: Vec<_> = words.iter().collect();
-        words.sort_unstable();
-        for (term, repeats) in words {
-            let Some(list) = self.list(term) else { continue };
-            let weight = self.idf(list.len()) * *repeats as f32;
-            for (slot, count) in list {
-                let place = (self.lengths.get(*slot as usize), scores.get_mut(*slot as usize));
-                let (Some(length), Some(score)) = place else { continue };
-                let count = *count as f32;
-                let norm = config.k1 * (1.0 - config.b + config.b * *length as f32 / mean);
-                // Every share is above 0, so a score of 0 is one that no word touched yet.
-                if *score == 0.0 {
-                    touched.push(*slot);
-                }
-                *score += weight * count / (count + norm);
-            }
-        }
-        for slot in touched {
-            let (Some(Some(text)), Some(score)) = (self.texts.get(slot as usize), scores.get(slot as usize))
-            else {
-                continue;
-            };
-            let scored = Scored { key: text.key, score: *score };
-            if top.would_keep(scored) && query.filter.is_none_or(|allows| allows(text.key)) {
-                top.push(scored);
-            }
-        }
-        top.into_sorted()
-    }
 }
 
 #[async_trait]
@@ -272,16 +96,17 @@ impl LexicalIndex for InvertedIndex {
     }
 
     async fn count(&self, _ctx: &Context) -> Result<usize> {
-        Ok(self.state.read().unwrap_or_else(PoisonError::into_inner).slots.len())
+        Ok(self.state.read().unwrap_or_else(PoisonError::into_inner).len())
     }
 
     async fn put(&self, _ctx: &Context, items: &[(u64, &str)]) -> Result<()> {
         // Analysis is the slow part and happens before the lock, so that searches go on.
-        let counted: Vec<_> = items.iter().map(|(key, text)| (*key, self.count_terms(text))).collect();
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        for (key, counts) in counted {
-            state.insert(key, counts)?;
+        let mut counted = Counted::default();
+        for (key, text) in items {
+            counted.text(*key, |each| self.analyzer.analyze(text, each));
         }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.insert(&counted)?;
         state.tidy();
         Ok(())
     }
@@ -294,9 +119,10 @@ impl LexicalIndex for InvertedIndex {
     }
 
     async fn search(&self, _ctx: &Context, query: LexicalQuery<'_>) -> Result<Vec<Scored>> {
-        let words = self.count_terms(query.text);
+        let mut terms: Vec<Box<str>> = Vec::new();
+        self.analyzer.analyze(query.text, &mut |term| terms.push(term.into()));
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(state.search(self.config, &words, query))
+        Ok(state.search(self.config, terms, query.k, query.filter))
     }
 
     fn corpus(&self) -> Option<&dyn Corpus> {
@@ -306,8 +132,7 @@ impl LexicalIndex for InvertedIndex {
 
 impl Corpus for InvertedIndex {
     fn rarity(&self, term: &str) -> f32 {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        state.idf(state.frequency(term))
+        self.state.read().unwrap_or_else(PoisonError::into_inner).rarity(term)
     }
 }
 
@@ -333,14 +158,17 @@ mod tests {
         let texts: Vec<_> = texts.iter().map(|text| terms(text)).collect();
         let n = texts.len() as f32;
         let mean = texts.iter().map(Vec::len).sum::<usize>() as f32 / n;
+        let idf = |term: String| {
+            let df = texts.iter().filter(|text| text.contains(&term)).count() as f32;
+            (term, (1.0 + (n - df + 0.5) / (df + 0.5)).ln())
+        };
+        let asked: Vec<_> = terms(query).into_iter().map(idf).collect();
         let score = |text: &Vec<String>| {
-            let one = |term: &String| {
-                let df = texts.iter().filter(|text| text.contains(term)).count() as f32;
+            let one = |(term, idf): &(String, f32)| {
                 let tf = text.iter().filter(|other| *other == term).count() as f32;
-                let idf = (1.0 + (n - df + 0.5) / (df + 0.5)).ln();
                 idf * tf / (tf + 1.5 * (1.0 - 0.75 + 0.75 * text.len() as f32 / mean))
             };
-            terms(query).iter().map(one).sum::<f32>()
+            asked.iter().map(one).sum::<f32>()
         };
         texts.iter().map(score).collect()
     }
@@ -377,6 +205,36 @@ mod tests {
             let err = InvertedIndex::new(InvertedConfig { k1, b }, Arc::new(StandardAnalyzer::default()))
                 .unwrap_err();
             assert_eq!(err.kind(), ErrorKind::InvalidInput);
+        }
+    }
+
+    #[tokio::test]
+    async fn among_many_texts_the_best_are_those_of_the_formula() {
+        // Enough for several blocks, so that texts are left out early.
+        let common = ["red", "blue", "green", "stone", "river", "cloud"];
+        let text = |n: usize| {
+            let words = (0..3 + n % 7).map(|i| common[(n * 7 + i * i) % common.len()]);
+            let rare = if n.is_multiple_of(97) { format!(" rare{}", n % 5) } else { String::new() };
+            words.collect::<Vec<_>>().join(" ") + &rare
+        };
+        let texts: Vec<String> = (0..20_000).map(text).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let ctx = Context::new(&Runtime::current().unwrap());
+        let index = InvertedIndex::default();
+        let items: Vec<_> = (0..).zip(texts.iter().copied()).collect();
+        index.put(&ctx, &items).await.unwrap();
+        for query in ["rare1 stone river", "cloud rare0 rare3 red red"] {
+            let expected = reference(&texts, query);
+            let mut best = expected.clone();
+            best.sort_by(|a, b| b.total_cmp(a));
+            let found = search(&index, query).await;
+            assert_eq!(found.len(), 100);
+            for (Scored { key, score }, best) in found.into_iter().zip(best) {
+                assert!(
+                    (score - expected[key as usize]).abs() < 1e-4 && (score - best).abs() < 1e-4,
+                    "{query}"
+                );
+            }
         }
     }
 

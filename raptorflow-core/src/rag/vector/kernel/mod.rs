@@ -1,6 +1,6 @@
 //! The arithmetic of vectors in SIMD chosen at run time, and the memory it works on.
 //!
-//! This is the one place of the library with unsafe code (`docs/adr/0021-unsafe-code-lives-in-the-kernel.md`):
+//! One of the two places of the library with unsafe code (`docs/adr/0021-unsafe-code-lives-in-the-kernel.md`):
 //! intrinsics of the processor, views of memory as numbers, and files mapped into memory.
 //! What it gives out is safe: slices decide every length, and a function of an instruction set is only reached
 //! through a table that was made after the processor said that it has it.

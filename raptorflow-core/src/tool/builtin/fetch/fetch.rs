@@ -17,12 +17,12 @@ use crate::{
             fetch::{
                 AddressRules, HostResolver, SystemResolver,
                 browser::{Browser, Page},
-                markdown::{Text, from_html, section},
+                markdown::section,
             },
         },
         macro_support,
     },
-    types::{Effects, ToolSpec},
+    types::{Effects, HtmlText, ToolSpec, from_html},
 };
 
 const OPERATION: &str = "tool.fetch";
@@ -145,8 +145,8 @@ fn answer(page: Page, arguments: &Arguments, max_chars: usize) -> Result<Value> 
     // Bytes that are no UTF-8 are replaced one by one, so that the rest can be read.
     let source = String::from_utf8_lossy(&page.body).into_owned();
     let is_html = matches!(page.content_type.as_str(), "text/html" | "application/xhtml+xml");
-    let Text { title, text, cut } =
-        if is_html { from_html(&source) } else { Text { title: None, text: source, cut: false } };
+    let HtmlText { title, text, cut } =
+        if is_html { from_html(&source) } else { HtmlText { title: None, text: source, cut: false } };
     let text = match &arguments.section {
         Some(heading) => section(&text, heading)?.to_owned(),
         None => text,

@@ -5,7 +5,7 @@
 mod config;
 mod gate;
 mod queue;
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 mod tests;
 
 pub use config::AdmissionConfig;

@@ -40,7 +40,7 @@ impl KnowledgeGraph {
     ///
     /// Entities that connect nothing, and those in more than a tenth of all passages, belong to none; so do passages
     /// that mention no other.
-    /// It reads the whole graph: about a second for 100,000 passages.
+    /// It reads the whole graph, so its time grows with the graph.
     #[must_use]
     pub fn communities(&self) -> Vec<Community> {
         // In the order of names and keys, so that what came first does not matter.

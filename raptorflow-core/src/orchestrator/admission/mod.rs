@@ -5,7 +5,8 @@
 mod config;
 mod gate;
 mod queue;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 pub use config::AdmissionConfig;

@@ -59,6 +59,16 @@ export declare class NativeAnswer {
   close(): void
 }
 
+/** What providers answered, in a file. */
+export declare class NativeCassette {
+  /** Opens a file; the mode is JSON. */
+  constructor(path: string, mode: string, ignoring: Array<string>)
+  /** How many recorded exchanges were not asked for. */
+  get left(): number
+  /** Fails when something could not be written. */
+  check(): void
+}
+
 /** Text to vectors. */
 export declare class NativeEmbedder {
   /** Hashed words and parts of words. */
@@ -100,7 +110,7 @@ export declare class NativeEngine {
   /** What happened in a run. */
   history(run: string, from: number, limit: number): Promise<string>
   /** Opens the storage and makes the engine, with tools that agents may name. */
-  constructor(options: string, tools: Array<NativeTool>, cacheEmbedder?: NativeEmbedder | undefined | null)
+  constructor(options: string, tools: Array<NativeTool>, cacheEmbedder?: NativeEmbedder | undefined | null, cassette?: NativeCassette | undefined | null)
   /** The same engine for another tenant. */
   forTenant(tenant: string): NativeEngine
   /** Lets a hook watch and steer all agents that begin to work from now on. */
@@ -109,6 +119,10 @@ export declare class NativeEngine {
   register(agent: NativeAgent): void
   /** Makes a user's function known as a model; `info` is JSON. */
   registerModel(info: string, body: Callback): void
+  /** Makes a script known as a model. */
+  registerScript(name: string, script: NativeScript): void
+  /** Makes the answers of a recorded run known as a model. */
+  registerReplay(name: string, replay: NativeReplay): void
   /** Makes the agents of a pack known. */
   install(pack: NativePack): void
   /** Makes an agent of each skill known. */
@@ -176,7 +190,7 @@ export declare class NativeHook {
 /** Documents that are searched and cited. */
 export declare class NativeKnowledgeBase {
   /** Opens the one in a store. */
-  static open(address: string, embedder: NativeEmbedder): Promise<NativeKnowledgeBase>
+  static open(address: string, embedder: NativeEmbedder, rerank?: NativeRerank | undefined | null): Promise<NativeKnowledgeBase>
   /** The Markdown and text files of a folder as JSON: documents, and what was left out and why. */
   static loadFolder(folder: string): Promise<string>
   /** How many documents it has. */
@@ -203,10 +217,30 @@ export declare class NativePack {
   describe(): string
 }
 
+/** A model that gives the answers of a recorded run again. */
+export declare class NativeReplay {
+  /** The answers of a file. */
+  static load(path: string): NativeReplay
+  /** The answers that stand in the journal of a run. */
+  static ofRun(engine: NativeEngine, run: string): Promise<NativeReplay>
+  /** Writes the answers that are left to a file. */
+  save(path: string): void
+  /** How many answers are left. */
+  get left(): number
+}
+
 /** Reports of orchestrators. */
 export declare class NativeReport {
   /** A report, given as JSON, in Markdown. */
   static toMarkdown(report: string): string
+}
+
+/** The best candidates of a search are read again. */
+export declare class NativeRerank {
+  /** By a model of a provider; nothing is sent. */
+  static named(settings: string, baseUrl?: string | undefined | null): NativeRerank
+  /** By a user's function of `{query, documents}`, which gives a number for each document. */
+  static ofFunction(settings: string, body: Callback): NativeRerank
 }
 
 /** A run in the background. */
@@ -217,6 +251,24 @@ export declare class NativeRun {
   get events(): NativeSubscription
   /** Waits for its end. */
   outcome(): Promise<string>
+}
+
+/** A model that plays given replies. */
+export declare class NativeScript {
+  /** Without replies. */
+  constructor()
+  /** Adds a reply to the end of the list. */
+  push(reply: string): void
+  /** Answers every request whose last message has a text in it. */
+  whenAsked(text: string, reply: string): void
+  /** Answers every request that nothing else answers. */
+  always(reply: string): void
+  /** Every request so far, as JSON. */
+  requests(): string
+  /** The idempotency key of every request so far. */
+  keys(): Array<string | undefined | null>
+  /** How many replies of the list are left. */
+  remaining(): number
 }
 
 /** A folder of skills. */

@@ -773,19 +773,23 @@ if (
   }
 }
 
-const { Callback, Cancellation, EmbedCallback, NativeAgent, NativeAnswer, NativeEmbedder, NativeEngine, NativeHook, NativeKnowledgeBase, NativePack, NativeReport, NativeRun, NativeSkills, NativeSubscription, NativeTool } = nativeBinding
+const { Callback, Cancellation, EmbedCallback, NativeAgent, NativeAnswer, NativeCassette, NativeEmbedder, NativeEngine, NativeHook, NativeKnowledgeBase, NativePack, NativeReplay, NativeReport, NativeRerank, NativeRun, NativeScript, NativeSkills, NativeSubscription, NativeTool } = nativeBinding
 export { Callback }
 export { Cancellation }
 export { EmbedCallback }
 export { NativeAgent }
 export { NativeAnswer }
+export { NativeCassette }
 export { NativeEmbedder }
 export { NativeEngine }
 export { NativeHook }
 export { NativeKnowledgeBase }
 export { NativePack }
+export { NativeReplay }
 export { NativeReport }
+export { NativeRerank }
 export { NativeRun }
+export { NativeScript }
 export { NativeSkills }
 export { NativeSubscription }
 export { NativeTool }

@@ -44,8 +44,6 @@ mod prose {
     mod patterns {}
     #[doc = include_str!("../docs/guide/memory.md")]
     mod memory {}
-    #[doc = include_str!("../docs/guide/retrieval.md")]
-    mod retrieval {}
     #[doc = include_str!("../docs/guide/budgets.md")]
     mod budgets {}
     #[doc = include_str!("../docs/guide/mcp.md")]

@@ -160,7 +160,7 @@ test('a remote model embeds and counts its tokens', async () => {
 test('embedders have names', async () => {
   delete process.env.OPENAI_API_KEY
   assert.equal((await open('hashing:64')).size, 0)
-  await assert.rejects(open('opnai:x'), { code: 'not_found', context: { embedder: 'opnai:x', registered: 'gemini, hashing, ollama, openai' } })
+  await assert.rejects(open('opnai:x'), { code: 'not_found', context: { embedder: 'opnai:x', registered: 'gemini, hashing, minilm, minilm-int8, ollama, openai' } })
   await assert.rejects(open('openai:text-embedding-3-small'), { code: 'unauthenticated' })
   assert.throws(() => embedders.ollama('own'), { code: 'invalid_input' })
   assert.equal(embedders.ollama('nomic-embed-text').dimension, 768)

@@ -243,7 +243,7 @@ def test_embedders_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(await kb.search("money", k=1)) == 1
         with pytest.raises(rf.NotFoundError) as unknown:
             await rf.KnowledgeBase.open(embedder="opnai:x")
-        assert unknown.value.context["registered"] == "gemini, hashing, ollama, openai"
+        assert unknown.value.context["registered"] == "gemini, hashing, minilm, minilm-int8, ollama, openai"
         with pytest.raises(rf.UnauthenticatedError) as refused:
             await rf.KnowledgeBase.open(embedder="openai:text-embedding-3-small")
         assert refused.value.context["secret"] == "OPENAI_API_KEY"

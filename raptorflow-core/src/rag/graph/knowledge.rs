@@ -36,7 +36,7 @@ const SAME_WEIGHT: f32 = TITLE_WEIGHT;
 /// ```
 /// use raptorflow_core::rag::graph::{KnowledgeGraph, Passage, Walk};
 /// let mut graph = KnowledgeGraph::new();
-/// let text = "The prize went to Marie Curie of the University of Paris.";
+/// let text = "The prize went to Marie Curie in 1903.";
 /// graph.put(&Passage { key: 1, document: "n".into(), title: Some("Nobel Prize"), headings: &[], text });
 /// graph.relate("Marie Curie", "born_in", "Warsaw", 1.0)?;
 /// let paths = graph.paths("Nobel Prize", "Warsaw", &Walk::new().hops(2));

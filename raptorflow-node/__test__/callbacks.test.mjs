@@ -48,14 +48,15 @@ test('an agent function gets the capability and the place of its call', async ()
 })
 
 test('a promise that never settles ends with its signal', async () => {
-  let inner
+  let begin
+  const begun = new Promise((resolve) => (begin = resolve))
   const engine = engineOf((_, { signal }) => {
-    inner = signal
+    begin(signal)
     return never()
   })
   const controller = new AbortController()
   const run = engine.run('it', '', { signal: controller.signal })
-  while (inner === undefined) await sleep(1)
+  const inner = await held(begun)
   const aborted = new Promise((resolve) => inner.addEventListener('abort', resolve, { once: true }))
   const reason = new Error('enough')
   controller.abort(reason)
